@@ -1,0 +1,27 @@
+"""CTC, LSTM and lexicon kernels of CRNN (Shi, Bai and Yao, 2015) for PyTorch."""
+
+import pkgutil
+
+# From the repository root, Python finds this source folder before the installed package, which
+# holds the compiled module: look in both.
+__path__ = pkgutil.extend_path(__path__, __name__)
+
+from crnn_ext._version import __version__
+
+try:
+    from crnn_ext import _C
+except ImportError as error:
+    raise ImportError(
+        f"crnn_ext: the compiled module crnn_ext._C cannot be loaded ({error}); "
+        "run `pip install .` in the repository with this Python"
+    ) from error
+
+if _C.version != __version__:
+    raise ImportError(
+        f"crnn_ext: the compiled module is version {_C.version}, the Python files are "
+        f"{__version__}; run `pip install .` again"
+    )
+
+built_with_cuda: bool = _C.built_with_cuda
+
+__all__ = ["__version__", "built_with_cuda"]

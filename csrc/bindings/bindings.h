@@ -1,0 +1,10 @@
+// One function per subject; module.cpp calls them all.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace crnn {
+
+void bind_system(pybind11::module_& m);
+
+}  // namespace crnn

@@ -1,0 +1,1 @@
+"""Read words and other sequences from images with CRNN."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import crnn_ext
 import torch
+
+import crnn_ext
 from crnn_ext import _C
 
 

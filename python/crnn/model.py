@@ -47,6 +47,8 @@ class ModelConfig:
         join: features of a linear layer after each LSTM but the last, as in the authors'
             released code; 0 for none, as in Table 1.
         height: pixels; every image is scaled to it.
+        standardize: bring each image to zero mean and unit deviation first, so that faint and
+            strong contrast look alike.
     """
 
     layers: tuple[Conv | Pool, ...]
@@ -55,6 +57,7 @@ class ModelConfig:
     bidirectional: bool = True
     join: int = 0
     height: int = 32
+    standardize: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """A plain form for JSON; `from_dict` reads it back."""
@@ -72,7 +75,7 @@ class ModelConfig:
         try:
             layers: list[Conv | Pool] = []
             for item in fields["layers"]:
-                values = {
+                values: dict[str, Any] = {
                     k: tuple(v) if isinstance(v, list) else v
                     for k, v in item.items()
                     if k != "type"
@@ -109,7 +112,10 @@ PRESETS: dict[str, ModelConfig] = {
     "table1": ModelConfig(_vgg(_FULL, (5, 6), _TABLE1_FLAT)),
     # Under 2 M parameters, a quarter of the arithmetic.
     "small": ModelConfig(
-        _vgg((32, 64, 128, 128, 192, 256, 256), (1, 2, 3, 4, 5, 6, 7), _FLAT), hidden=128, join=128
+        _vgg((32, 64, 128, 128, 192, 256, 256), (1, 2, 3, 4, 5, 6, 7), _FLAT),
+        hidden=128,
+        join=128,
+        standardize=True,
     ),
 }
 
@@ -199,6 +205,8 @@ class CRNN(nn.Module):
         count, _, _, width = images.shape
         lengths = torch.full((count,), width, device=images.device) if widths is None else widths
         x = images if widths is None else _mask_columns(images, lengths)
+        if self.config.standardize:
+            x = _standardize(x, lengths)
         for layer, module in zip(self.config.layers, self.convs, strict=True):
             x = module(x)
             lengths = _out_width(layer, lengths)
@@ -249,6 +257,15 @@ def _out_width(layer: Conv | Pool, width: Any) -> Any:
     """The width after `layer`; `width` is an int or an integer tensor."""
     kernel, stride, padding = _horizontal(layer)
     return (width + 2 * padding - kernel) // stride + 1
+
+
+def _standardize(x: Tensor, widths: Tensor) -> Tensor:
+    """Zero mean and unit deviation over the true pixels of each image; padding stays zero."""
+    pixels = (widths * x.shape[2]).clamp(min=1).to(x.dtype)[:, None, None, None]
+    mean = x.sum((1, 2, 3), keepdim=True) / pixels
+    centred = _mask_columns(x - mean, widths)
+    deviation = (centred.square().sum((1, 2, 3), keepdim=True) / pixels).sqrt()
+    return centred / deviation.clamp(min=0.01)  # a blank image stays blank
 
 
 def _mask_columns(x: Tensor, widths: Tensor) -> Tensor:

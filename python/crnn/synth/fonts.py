@@ -1,0 +1,148 @@
+"""Fonts of this machine whose Latin glyphs are true letters.
+
+Symbol, rune and Greek fonts map other pictures onto ASCII and would teach wrong labels. Each
+candidate is therefore judged by consensus: the mean picture of each letter over all fonts is a
+template, and a font stays if most of its glyphs look most like the template of their own letter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import string
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+FONT_DIRECTORIES = (
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "~/.local/share/fonts",
+    "~/.fonts",
+    "/Library/Fonts",
+    "/System/Library/Fonts",
+)
+SUFFIXES = (".ttf", ".otf", ".ttc", ".pfb")
+
+_SYMBOLS = string.digits + string.ascii_letters
+_SIZE = 16  # pixels of a template's side
+# Letters that many good fonts draw alike, so confusing them is no mark against a font.
+_ALIKE = [set("0Oo"), set("1Iil"), *({c, c.upper()} for c in string.ascii_lowercase)]
+# Small-caps and capitals-only fonts, scripts and heavy display faces still score above this;
+# symbol and non-Latin fonts score below 0.3.
+_MIN_AGREEMENT = 0.55
+
+
+def find_fonts(directories: Iterable[str | Path] = FONT_DIRECTORIES) -> list[list[str]]:
+    """Families of usable font files under `directories`, sorted; the verdicts are cached on disk.
+
+    Raises:
+        ValueError: none was found.
+    """
+    candidates = _font_files(directories)
+    cache = _cache_path(candidates)
+    try:
+        good: list[list[str]] = json.loads(cache.read_text())
+    except (OSError, ValueError):
+        good = _families(_judge(candidates))
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = cache.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(good))
+        partial.replace(cache)
+    if not good:
+        raise ValueError(
+            "find_fonts: directories must hold at least one font with Latin letters, got "
+            f"{', '.join(map(str, directories))}; install some, e.g. fonts-dejavu fonts-liberation"
+        )
+    return good
+
+
+def _font_files(directories: Iterable[str | Path]) -> list[str]:
+    found = set()
+    for directory in directories:
+        for path in Path(directory).expanduser().rglob("*"):
+            if path.suffix.lower() in SUFFIXES:
+                found.add(str(path.resolve()))
+    return sorted(found)
+
+
+def _cache_path(candidates: Sequence[str]) -> Path:
+    stamps = [(path, os.stat(path).st_mtime_ns) for path in candidates]
+    key = hashlib.sha256(json.dumps([_MIN_AGREEMENT, stamps]).encode()).hexdigest()[:16]
+    base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    return base / "crnn" / f"font-families-{key}.json"
+
+
+def _families(paths: Iterable[str]) -> list[list[str]]:
+    families: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        families[ImageFont.truetype(path, 8).getname()[0] or path].append(path)
+    return [families[name] for name in sorted(families)]
+
+
+def _judge(candidates: Sequence[str]) -> list[str]:
+    glyphs: dict[str, NDArray[np.float32]] = {}
+    progress = tqdm(
+        candidates, desc="checking fonts", file=sys.stderr, disable=len(candidates) < 50
+    )
+    for path in progress:
+        drawn = _draw_symbols(path)
+        if drawn is not None:
+            glyphs[path] = drawn
+    if not glyphs:
+        return []
+    templates = _normalise(np.mean(np.stack(list(glyphs.values())), axis=0))
+    return [path for path, drawn in glyphs.items() if _agreement(drawn, templates) > _MIN_AGREEMENT]
+
+
+def _draw_symbols(path: str) -> NDArray[np.float32] | None:
+    """Each symbol scaled to a square, ``[62, _SIZE**2]``; None if a glyph is missing or empty."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            font = ImageFont.truetype(path, 32, layout_engine=ImageFont.Layout.BASIC)
+            missing = _glyph(font, "￿")
+            drawn = [_glyph(font, symbol) for symbol in _SYMBOLS]
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+    rows = []
+    for glyph in drawn:
+        if glyph is None or (missing is not None and np.array_equal(glyph, missing)):
+            return None
+        rows.append(glyph)
+    return np.stack(rows)
+
+
+def _glyph(font: ImageFont.FreeTypeFont, symbol: str) -> NDArray[np.float32] | None:
+    left, top, right, bottom = font.getbbox(symbol)
+    width, height = int(right - left), int(bottom - top)
+    if not (0 < width < 200 and 0 < height < 200):
+        return None
+    canvas = Image.new("L", (width, height))
+    ImageDraw.Draw(canvas).text((-left, -top), symbol, fill=255, font=font)
+    square = canvas.resize((_SIZE, _SIZE), Image.Resampling.BOX)
+    return np.asarray(square, np.float32).ravel()
+
+
+def _normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(norm, 1e-6), np.float32)
+
+
+def _agreement(drawn: NDArray[np.float32], templates: NDArray[np.float32]) -> float:
+    """The share of glyphs whose nearest template is their own letter, or one drawn alike."""
+    nearest = (_normalise(drawn) @ templates.T).argmax(axis=1)
+    hits = 0
+    for symbol, index in zip(_SYMBOLS, nearest, strict=True):
+        other = _SYMBOLS[index]
+        hits += other == symbol or any({symbol, other} <= group for group in _ALIKE)
+    return hits / len(_SYMBOLS)

@@ -1,0 +1,153 @@
+"""What signs say: dictionary words in their usual cases, numbers, prices, codes, short words."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+WORD_FILES = (
+    "/usr/share/hunspell/en_US.dic",
+    "/usr/share/myspell/dicts/en_US.dic",
+    "/usr/share/dict/words",
+)
+MAX_SYMBOLS = 22
+
+
+def load_words(paths: Sequence[str | Path] = ()) -> list[str]:
+    """Words of plain lists (one a line) or hunspell `.dic` files; ASCII letters and digits only.
+
+    Args:
+        paths: the files; none means the first of `WORD_FILES` that exists.
+
+    Raises:
+        ValueError: no file was given and none of `WORD_FILES` exists, or no word was found.
+    """
+    files = [Path(p) for p in paths] or [p for p in map(Path, WORD_FILES) if p.exists()][:1]
+    if not files:
+        raise ValueError(
+            "load_words: paths must name a word list (none is installed; e.g. hunspell-en-us)"
+        )
+    words = set()
+    for file in files:
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            word = line.split("/")[0].strip()
+            if 1 < len(word) <= MAX_SYMBOLS and word.isascii() and word.replace("'", "").isalnum():
+                words.add(word)
+    if not words:
+        raise ValueError(f"load_words: paths must hold words, got none in {files}")
+    return sorted(words)
+
+
+Generator = np.random.Generator
+
+
+def _pick(rng: Generator, options: str) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _digits(rng: Generator, low: int, high: int) -> str:
+    return "".join(_pick(rng, string.digits) for _ in range(int(rng.integers(low, high + 1))))
+
+
+def _number(rng: Generator) -> str:
+    return _digits(rng, 1, 6)
+
+
+def _price(rng: Generator) -> str:
+    return f"{_pick(rng, '$$$£€')}{_digits(rng, 1, 3)}.{_digits(rng, 2, 2)}"
+
+
+def _grouped(rng: Generator) -> str:
+    joint = _pick(rng, "-./: ,")
+    return joint.join(_digits(rng, 1, 4) for _ in range(int(rng.integers(2, 4)))).replace(" ", "")
+
+
+def _code(rng: Generator) -> str:
+    letters = "".join(_pick(rng, string.ascii_uppercase) for _ in range(int(rng.integers(1, 4))))
+    parts = [letters, _digits(rng, 1, 4)]
+    return "".join(parts if rng.random() < 0.7 else parts[::-1])
+
+
+def _letters(rng: Generator) -> str:
+    """Random letters: what no dictionary holds, and the rare letters as often as the others."""
+    source = string.ascii_uppercase if rng.random() < 0.6 else string.ascii_lowercase
+    return "".join(_pick(rng, source) for _ in range(int(rng.integers(1, 7))))
+
+
+def _ordinal(rng: Generator) -> str:
+    return str(int(rng.integers(1, 100))) + ("st", "nd", "rd", "th")[int(rng.integers(4))]
+
+
+SHORT = (
+    *("a", "an", "and", "are", "as", "at", "be", "but", "by", "can", "do", "for", "from", "get"),
+    *("go", "has", "have", "he", "her", "his", "how", "i", "if", "in", "is", "it", "its", "it's"),
+    *("just", "me", "my", "new", "no", "not", "now", "of", "off", "on", "one", "or", "our", "out"),
+    *("so", "the", "this", "to", "two", "up", "us", "we", "what", "who", "why", "will", "with"),
+    *("you", "your", "all", "any", "day", "free", "here", "into", "sale", "open", "inn", "bar"),
+    *("st", "rd", "ave", "co", "inc", "ltd"),
+)
+
+
+class TextSampler:
+    """Draws the text of one sign.
+
+    Args:
+        words: dictionary words.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self._kinds: list[tuple[float, Callable[[Generator], str]]] = [
+            (0.54, self._word),
+            (0.16, self._short),
+            (0.09, _letters),
+            (0.09, _number),
+            (0.03, _price),
+            (0.03, _grouped),
+            (0.03, _code),
+            (0.01, _ordinal),
+            (0.02, self._web),
+        ]
+        self._weights = np.cumsum([weight for weight, _ in self._kinds])
+
+    def __call__(self, rng: Generator) -> str:
+        """One text as it is drawn, with case and punctuation."""
+        kind = int(np.searchsorted(self._weights, rng.random() * self._weights[-1]))
+        text = self._kinds[kind][1](rng)
+        if rng.random() < 0.08:
+            text += _pick(rng, "...,,!?:;")
+        elif rng.random() < 0.03:
+            text = {"'": "'{}'", '"': '"{}"', "(": "({})"}[_pick(rng, "'\"(")].format(text)
+        return text
+
+    def _word(self, rng: Generator) -> str:
+        # A dictionary's words are longer than those in use: take the shorter of two, often.
+        word, other = (self.words[int(i)] for i in rng.integers(len(self.words), size=2))
+        if len(other) < len(word) and rng.random() < 0.7:
+            word = other
+        if word.endswith("'s") and rng.random() < 0.8:  # expanded lists hold one for every noun
+            word = word[:-2]
+        return _cased(rng, word)
+
+    def _short(self, rng: Generator) -> str:
+        return _cased(rng, SHORT[int(rng.integers(len(SHORT)))])
+
+    def _web(self, rng: Generator) -> str:
+        name = self.words[int(rng.integers(len(self.words)))][:12].lower()
+        return ("www.{}", "{}.com", "{}.org", "www.{}.com", "@{}", "#{}")[
+            int(rng.integers(6))
+        ].format(name)
+
+
+def _cased(rng: Generator, word: str) -> str:
+    draw = rng.random()
+    if draw < 0.42:
+        return word.upper()
+    if draw < 0.75:
+        return word[:1].upper() + word[1:].lower()
+    if draw < 0.97:
+        return word.lower()
+    return word

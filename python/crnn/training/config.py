@@ -1,0 +1,85 @@
+"""The settings of a training run, saved beside what it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. The defaults train the small model on any CPU.
+
+    Attributes:
+        preset: a name of `crnn.model.PRESETS`.
+        charset: a name of `Charset.named`.
+        output_dir: where checkpoints, the log and this configuration go.
+        optimizer: ``"adamw"``, or ``"adadelta"`` (rho 0.9, the paper's).
+        lr: peak learning rate; ADADELTA wants 1.
+        weight_decay: of AdamW.
+        warmup_steps: steps over which the rate rises to `lr`.
+        steps: when the run ends.
+        decay_steps: length of the final straight fall of the rate to zero. A run may be stopped
+            at any time before it and resumed with an earlier end.
+        batch_size: images of a step.
+        fixed_width: stretch every image to this width (100 in the paper); 0 keeps proportions
+            in a few width buckets.
+        clip_norm: gradients are scaled down to this norm.
+        amp: convolutions in bfloat16.
+        seed: of weights and samples.
+        workers: processes that draw images; 0 draws in the training process.
+        threads: of torch; 0 leaves its default.
+        device: ``"cpu"`` or ``"cuda"``.
+        warmup_samples: samples over which the synthesis grows from clean to hard.
+        words: word lists; none means an installed dictionary.
+        fonts: directories with fonts; none means the system's.
+        backgrounds: directories with photographs to blend with.
+        log_every, save_every: steps between log lines, and between checkpoints.
+    """
+
+    preset: str = "small"
+    charset: str = "36"
+    output_dir: str = "runs/small"
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 500
+    steps: int = 20_000
+    decay_steps: int = 4_000
+    batch_size: int = 64
+    fixed_width: int = 0
+    clip_norm: float = 5.0
+    amp: bool = False
+    seed: int = 0
+    workers: int = 1
+    threads: int = 0
+    device: str = "cpu"
+    warmup_samples: int = 200_000
+    words: tuple[str, ...] = ()
+    fonts: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
+    log_every: int = 50
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"TrainConfig: {name} must be at least 1, got {getattr(self, name)}"
+                )
+        if self.optimizer not in ("adamw", "adadelta"):
+            raise ValueError(
+                f"TrainConfig: optimizer must be adamw or adadelta, got {self.optimizer!r}"
+            )
+
+    def rate(self, step: int) -> float:
+        """The share of `lr` at `step`: up, level, then straight down to zero at `steps`."""
+        up = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        down = min(1.0, (self.steps - step) / max(1, self.decay_steps))
+        return max(0.0, min(up, down))
+
+    def save(self, path: Path) -> None:
+        """Write the configuration as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")

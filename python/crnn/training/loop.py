@@ -1,0 +1,197 @@
+"""The training loop: batches in, checkpoints and a JSONL log out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from crnn.charset import Charset
+from crnn.model import CRNN, PRESETS
+from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
+from crnn.synth.dataset import WIDTHS
+from crnn.synth.render import load_backgrounds
+from crnn.training.config import TrainConfig
+from crnn_ext import ctc_loss, greedy_decode
+
+STATE = "last.pt"
+
+
+class Trainer:
+    """Trains a model from synthetic images.
+
+    Args:
+        config: the run.
+        resume: continue from the state in ``config.output_dir`` if there is one.
+
+    Raises:
+        ValueError: the preset or charset is unknown, or the state belongs to another model.
+    """
+
+    def __init__(self, config: TrainConfig, resume: bool = False) -> None:
+        if config.preset not in PRESETS:
+            raise ValueError(
+                f"Trainer: preset must be one of {', '.join(PRESETS)}, got {config.preset!r}"
+            )
+        self.config = config
+        self.charset = Charset.named(config.charset)
+        self.output_dir = Path(config.output_dir)
+        self.device = torch.device(config.device)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        model = CRNN(PRESETS[config.preset], self.charset.num_classes).to(self.device)
+        self.model: CRNN = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = self._optimizer()
+        self.step = 0
+        self.next_sample = 0
+        self.seconds = 0.0
+        if resume and (self.output_dir / STATE).exists():
+            self._load_state()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
+        if config.optimizer == "adadelta":  # section 2.4, rho of section 3.2
+            return torch.optim.Adadelta(self.model.parameters(), lr=config.lr, rho=0.9)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+    def batches(self) -> Iterator[Batch]:
+        """The stream of batches from the first sample not yet drawn."""
+        config = self.config
+        fonts = find_fonts(config.fonts) if config.fonts else find_fonts()
+        data = SyntheticWords(
+            TextSampler(load_words(config.words)),
+            Renderer(fonts, load_backgrounds(config.backgrounds)),
+            self.charset,
+            config.batch_size,
+            seed=config.seed,
+            start=self.next_sample,
+            height=self.model.config.height,
+            widths=(config.fixed_width,) if config.fixed_width else WIDTHS,
+            warmup=config.warmup_samples,
+        )
+        return iter(
+            DataLoader(
+                data,
+                batch_size=None,
+                num_workers=config.workers,
+                prefetch_factor=None if config.workers == 0 else 4,
+            )
+        )
+
+    def run(self) -> None:
+        """Train to the end; Ctrl-C saves the state and raises KeyboardInterrupt."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        self.config.save(self.output_dir / "config.json")
+        self.model.train()
+        window: list[tuple[float, float]] = []
+        started = time.monotonic()
+        progress = tqdm(total=self.config.steps, initial=self.step, file=sys.stderr, unit="step")
+        try:
+            for batch in self.batches():
+                if self.step >= self.config.steps:
+                    break
+                window.append(self.train_step(batch))
+                self.next_sample = max(self.next_sample, batch.last_index + 1)
+                self.step += 1
+                progress.update()
+                if self.step % self.config.log_every == 0:
+                    self.seconds += time.monotonic() - started
+                    started = time.monotonic()
+                    self._log(window, progress)
+                    window = []
+                if self.step % self.config.save_every == 0:
+                    self.save_state()
+        finally:
+            self.save_state()
+            progress.close()
+
+    def train_step(self, batch: Batch) -> tuple[float, float]:
+        """One update; returns the loss per label symbol and the share of words read right."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * self.config.rate(self.step)
+        images = batch.images.to(self.device, torch.float32).div_(127.5).sub_(1)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
+            logits, lengths = self.model(images)
+        losses = ctc_loss(
+            logits, batch.targets.to(self.device), lengths, batch.target_lengths.to(self.device),
+            reduction="none", from_logits=True, zero_infinity=True,
+        )  # fmt: skip
+        loss = losses.mean()
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(
+                f"training: loss must be finite, got {loss.item()} at step {self.step}; "
+                "lower lr or clip_norm and resume from the last checkpoint"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        per_symbol = float(losses.detach().sum() / batch.target_lengths.sum())
+        return per_symbol, _accuracy(logits.detach(), batch)
+
+    def _log(self, window: list[tuple[float, float]], progress: tqdm[Any]) -> None:
+        loss = sum(item[0] for item in window) / len(window)
+        accuracy = sum(item[1] for item in window) / len(window)
+        line = {
+            "step": self.step, "samples": self.next_sample, "loss_per_symbol": round(loss, 4),
+            "word_accuracy": round(accuracy, 4), "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": round(self.seconds, 1),
+        }  # fmt: skip
+        with (self.output_dir / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+
+    def save_state(self) -> None:
+        """Write everything that `resume` needs, whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "next_sample": self.next_sample,
+            "seconds": self.seconds,
+            "config": dataclasses.asdict(self.config),
+        }
+        path = self.output_dir / STATE
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def _load_state(self) -> None:
+        # weights_only: a training state may come from elsewhere, and must not run code.
+        state = torch.load(self.output_dir / STATE, map_location=self.device, weights_only=True)
+        if state["config"]["preset"] != self.config.preset:
+            raise ValueError(
+                f"Trainer: preset must be that of the state, {state['config']['preset']!r}, "
+                f"got {self.config.preset!r}"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.next_sample = state["step"], state["next_sample"]
+        self.seconds = state["seconds"]
+
+
+def _accuracy(logits: Tensor, batch: Batch) -> float:
+    """The share of words whose greedy reading is the label."""
+    readings = greedy_decode(logits)
+    labels = torch.split(batch.targets, batch.target_lengths.tolist())
+    right = sum(r.labels == t.tolist() for r, t in zip(readings, labels, strict=True))
+    return float(right / max(1, len(labels)))

@@ -1,0 +1,86 @@
+"""Word accuracy under the case-insensitive protocol of 36 symbols."""
+
+from __future__ import annotations
+
+import string
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from crnn.data import Sample
+from crnn.recognizer import Reading, Recognizer
+from crnn_ext import edit_distance
+
+_SYMBOLS = frozenset(string.digits + string.ascii_lowercase)
+
+
+def protocol36(text: str) -> str:
+    """`text` as the benchmarks compare it: lower case, everything but 0-9 and a-z dropped."""
+    return "".join(symbol for symbol in text.lower() if symbol in _SYMBOLS)
+
+
+def wilson_interval(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a share (95 % by default); (0, 1) for no samples."""
+    if count == 0:
+        return 0.0, 1.0
+    share = right / count
+    centre = share + z * z / (2 * count)
+    spread = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `evaluate` measured.
+
+    Attributes:
+        count: samples scored.
+        right: samples read exactly right.
+        skipped: samples whose label has no symbol of the protocol.
+        failed: images that could not be read; they count as wrong.
+        distance: mean of 1 - edit distance / length of the longer text (1-NED), in [0, 1].
+        seconds: wall time of reading.
+        errors: (sample, reading) of every wrong one.
+    """
+
+    count: int
+    right: int
+    skipped: int
+    failed: int
+    distance: float
+    seconds: float
+    errors: tuple[tuple[Sample, Reading], ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples read exactly right; NaN for no samples."""
+        return self.right / self.count if self.count else float("nan")
+
+
+def evaluate(recognizer: Recognizer, samples: Sequence[Sample], batch_size: int = 64) -> Score:
+    """Read `samples` and compare under `protocol36`.
+
+    Labels without any symbol of the protocol are skipped and counted, as the benchmarks do.
+    """
+    scored = [sample for sample in samples if protocol36(sample.label)]
+    started = time.perf_counter()
+    readings = recognizer.read([sample.path for sample in scored], batch_size=batch_size)
+    seconds = time.perf_counter() - started
+    closeness = 0.0
+    errors = []
+    for sample, reading in zip(scored, readings, strict=True):
+        truth, text = protocol36(sample.label), protocol36(reading.text)
+        closeness += 1 - edit_distance(truth, text) / max(len(truth), len(text))
+        if truth != text:
+            errors.append((sample, reading))
+    return Score(
+        count=len(scored),
+        right=len(scored) - len(errors),
+        skipped=len(samples) - len(scored),
+        failed=sum(reading.error is not None for reading in readings),
+        distance=closeness / max(1, len(scored)),
+        seconds=seconds,
+        errors=tuple(errors),
+    )

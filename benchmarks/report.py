@@ -1,0 +1,127 @@
+"""Put the newest results into the documents: `python -m benchmarks.report [--check]`.
+
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`. NAME is a file of
+benchmarks/results/; only the newest line of each case and implementation counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import RESULTS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "docs/benchmarks.md")
+_BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Line = dict[str, Any]
+
+
+def newest(name: str) -> list[Line]:
+    """The newest line of each case and implementation of results/<name>.jsonl, in file order."""
+    path = RESULTS / f"{name}.jsonl"
+    if not path.exists():
+        return []
+    kept: dict[str, Line] = {}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        key = json.dumps([line["case"], line["implementation"]], sort_keys=True)
+        kept.pop(key, None)
+        kept[key] = line
+    return list(kept.values())
+
+
+def speed_table(lines: list[Line]) -> str:
+    """Each case with every implementation: time, how many times faster than its baseline, error."""
+    rows = ["| case | implementation | median ms | times faster (p10–p90) | error |"]
+    rows.append("|---|---|---:|---:|---:|")
+    for line in sorted(lines, key=lambda line: _case(line)):
+        ratio = line["ratio"]
+        faster = "baseline"
+        if ratio is not None:
+            faster = f"**{ratio['median']:.2f}** ({ratio['p10']:.2f}–{ratio['p90']:.2f})"
+        error = "–" if line["error"] is None else f"{line['error']:.1e}"
+        milliseconds = line["seconds"]["median"] * 1e3
+        rows.append(
+            f"| {_case(line)} | {line['implementation']} "
+            f"| {milliseconds:.3g} | {faster} | {error} |"
+        )
+    return "\n".join([*rows, "", _footer(lines)])
+
+
+def accuracy_table(lines: list[Line]) -> str:
+    """Each data set: words, accuracy with its interval, 1-NED."""
+    rows = ["| images | model | words | word accuracy % (95 % interval) | 1-NED | ms per image |"]
+    rows.append("|---|---|---:|---:|---:|---:|")
+    for line in lines:
+        low, high = line["interval"]
+        rows.append(
+            f"| {line['case']['images']} | {line['implementation']} | {line['count']} "
+            f"| **{100 * line['accuracy']:.1f}** ({100 * low:.1f}–{100 * high:.1f}) "
+            f"| {line['distance']:.3f} | {1e3 * line['seconds_per_image']:.1f} |"
+        )
+    return "\n".join([*rows, "", _footer(lines)])
+
+
+TABLES: dict[str, Callable[[list[Line]], str]] = {"accuracy": accuracy_table}
+
+
+def _case(line: Line) -> str:
+    return ", ".join(
+        f"{value}" if isinstance(value, str) else f"{key}={value}"
+        for key, value in line["case"].items()
+    )
+
+
+def _footer(lines: list[Line]) -> str:
+    """The commands and machines behind a table."""
+    commands = sorted({line["command"] for line in lines})
+    machines = sorted(
+        {
+            f"{line['machine']['cpu']}, {line['machine']['threads']} thread(s), "
+            f"torch {line['versions']['torch']}"
+            for line in lines
+        }
+    )
+    return f"Made by {'; '.join(f'`{c}`' for c in commands)} on {'; '.join(machines)}."
+
+
+def render(text: str) -> str:
+    """`text` with every results block filled in."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[2]
+        lines = newest(name)
+        table = TABLES.get(name, speed_table)(lines) if lines else "Not measured yet."
+        return f"{match[1]}\n{table}\n\n{match[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def main() -> int:
+    """Rewrite the documents, or with --check only say whether they are up to date."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if stale")
+    check = parser.parse_args().check
+    stale = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = render(before)
+        if after != before:
+            stale.append(name)
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    if stale:
+        print(("stale: " if check else "updated: ") + ", ".join(stale))
+    return 1 if stale and check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

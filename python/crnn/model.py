@@ -16,6 +16,16 @@ from torch import Tensor, nn
 from crnn_ext import LSTM
 
 
+def _check_sizes(part: object, smallest: int, largest: int, **sizes: object) -> None:
+    """A description may come from a stranger's file: refuse what no network would have."""
+    for name, value in sizes.items():
+        if type(value) is not int or not smallest <= value <= largest:
+            raise ValueError(
+                f"{type(part).__name__}: {name} must be an integer in [{smallest}, {largest}], "
+                f"got {value!r}"
+            )
+
+
 @dataclass(frozen=True)
 class Conv:
     """A convolution of stride 1, batch norm if `norm`, then ReLU."""
@@ -25,6 +35,11 @@ class Conv:
     padding: int = 1
     norm: bool = False
 
+    def __post_init__(self) -> None:
+        _check_sizes(self, 1, 65536, channels=self.channels)
+        _check_sizes(self, 1, 64, kernel=self.kernel)
+        _check_sizes(self, 0, 64, padding=self.padding)
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -33,6 +48,14 @@ class Pool:
     kernel: tuple[int, int] = (2, 2)
     stride: tuple[int, int] = (2, 2)
     padding: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        for axis, (kernel, stride, padding) in enumerate(
+            zip(self.kernel, self.stride, self.padding, strict=True)
+        ):
+            _check_sizes(self, 1, 64, **{f"kernel[{axis}]": kernel, f"stride[{axis}]": stride})
+            # Beyond half a window there would be windows of padding alone.
+            _check_sizes(self, 0, kernel // 2, **{f"padding[{axis}]": padding})
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,35 @@ class ModelConfig:
     height: int = 32
     standardize: bool = False
 
+    def __post_init__(self) -> None:
+        _check_sizes(self, 1, 65536, hidden=self.hidden, height=self.height)
+        _check_sizes(self, 1, 64, rnn_layers=self.rnn_layers)
+        _check_sizes(self, 0, 65536, join=self.join)
+        _check_sizes(self, 1, 256, **{"number of layers": len(self.layers)})
+        if self.map_height < 1:
+            raise ValueError(
+                f"ModelConfig: layers must leave a feature map at least 1 high, "
+                f"got {self.map_height} from images {self.height} high"
+            )
+
+    @property
+    def map_height(self) -> int:
+        """Rows of the last feature maps."""
+        height = self.height
+        for layer in self.layers:
+            if isinstance(layer, Conv):
+                height += 2 * layer.padding - layer.kernel + 1
+            else:
+                height = (height + 2 * layer.padding[0] - layer.kernel[0]) // layer.stride[0] + 1
+            if height < 1:
+                break
+        return height
+
+    @property
+    def map_channels(self) -> int:
+        """Channels of the last feature maps."""
+        return next((c.channels for c in reversed(self.layers) if isinstance(c, Conv)), 1)
+
     def to_dict(self) -> dict[str, Any]:
         """A plain form for JSON; `from_dict` reads it back."""
         fields = dataclasses.asdict(self)
@@ -82,7 +134,7 @@ class ModelConfig:
                 }
                 layers.append(kinds[item["type"]](**values))
             return cls(**{**fields, "layers": tuple(layers)})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"ModelConfig: not a network description ({error})") from error
 
 
@@ -157,19 +209,17 @@ class CRNN(nn.Module):
         self.config = config
         self.num_classes = num_classes
         self.convs = nn.ModuleList()
-        channels, height = 1, config.height
+        channels = 1
         for layer in config.layers:
             if isinstance(layer, Conv):
                 self.convs.append(ConvBlock(channels, layer))
                 channels = layer.channels
-                height += 2 * layer.padding - layer.kernel + 1
             else:
                 self.convs.append(nn.MaxPool2d(layer.kernel, layer.stride, layer.padding))
-                height = (height + 2 * layer.padding[0] - layer.kernel[0]) // layer.stride[0] + 1
         self.map_to_sequence = MapToSequence()
         self.rnn = nn.ModuleList()
         self.joins = nn.ModuleList()
-        features = channels * height
+        features = config.map_channels * config.map_height
         directions = 2 if config.bidirectional else 1
         for i in range(config.rnn_layers):
             self.rnn.append(LSTM(features, config.hidden, bidirectional=config.bidirectional))

@@ -68,7 +68,12 @@ class Renderer:
             text: what is drawn; characters a font lacks appear as that font's box.
             rng: the source of all chance.
             difficulty: 0 (clean print) to 1 (everything), scales each distortion.
+
+        Raises:
+            ValueError: `text` is empty.
         """
+        if not text:
+            raise ValueError("Renderer: text must not be empty, got ''")
         height = int(np.clip(rng.lognormal(3.5, 0.45), 13, 90))  # pixels, as of the real crops
         mask = self._draw(text, rng, height, difficulty)
         fill, edge = _project(mask, rng, height, difficulty)

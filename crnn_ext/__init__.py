@@ -22,6 +22,21 @@ if _C.version != __version__:
         f"{__version__}; run `pip install .` again"
     )
 
+from crnn_ext.lexicon import Lexicon, LexiconResult
+from crnn_ext.text import BKTree, edit_distance
+from crnn_ext.transcription import GreedyResult, collapse, greedy_decode, label_log_probs
+
 built_with_cuda: bool = _C.built_with_cuda
 
-__all__ = ["__version__", "built_with_cuda"]
+__all__ = [
+    "BKTree",
+    "GreedyResult",
+    "Lexicon",
+    "LexiconResult",
+    "__version__",
+    "built_with_cuda",
+    "collapse",
+    "edit_distance",
+    "greedy_decode",
+    "label_log_probs",
+]

@@ -6,5 +6,7 @@
 namespace crnn {
 
 void bind_system(pybind11::module_& m);
+void bind_text(pybind11::module_& m);
+void bind_transcription(pybind11::module_& m);
 
 }  // namespace crnn

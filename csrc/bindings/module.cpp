@@ -19,4 +19,6 @@ PYBIND11_MODULE(_C, m) {
   m.attr("version") = CRNN_VERSION;
   crnn::set_interrupt_check(raise_pending_signal);
   crnn::bind_system(m);
+  crnn::bind_text(m);
+  crnn::bind_transcription(m);
 }

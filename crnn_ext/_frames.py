@@ -1,0 +1,78 @@
+"""What the decoders have in common: checked log-probabilities and lengths, ready for `_C`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from crnn_ext import _C
+from crnn_ext._check import fail, fail_type
+
+Lengths = Tensor | Iterable[int] | int | None
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Log-probabilities [T, N, C] on the CPU, of any strides, and lengths [N] in int64."""
+
+    log_probs: Tensor
+    lengths: Tensor
+    batched: bool
+    blank: int
+
+    @property
+    def args(self) -> _C._Frames:
+        """The form that `_C` takes; valid as long as this object lives."""
+        T, N, C = self.log_probs.shape
+        t, n, c = self.log_probs.stride()
+        is_double = self.log_probs.dtype == torch.float64
+        return (
+            self.log_probs.data_ptr(), is_double, (T, N, C), (t, n, c), self.lengths.data_ptr()
+        )  # fmt: skip
+
+
+def check_frames(op: str, log_probs: Tensor, lengths: Lengths, blank: int) -> Frames:
+    """Check the arguments of a decoder; half precision becomes float32, a GPU tensor is copied."""
+    if not isinstance(log_probs, Tensor):
+        fail_type(op, "log_probs", "be a torch.Tensor", log_probs)
+    if log_probs.dim() not in (2, 3):
+        fail(op, "log_probs", "have shape [T, N, C] or [T, C]", list(log_probs.shape))
+    if not log_probs.is_floating_point():
+        fail(op, "log_probs", "have a floating dtype", log_probs.dtype)
+    if log_probs.shape[-1] == 0:
+        fail(op, "log_probs", "have at least one class", list(log_probs.shape))
+    batched = log_probs.dim() == 3
+    values = log_probs.detach().cpu()
+    if values.dtype not in (torch.float32, torch.float64):
+        values = values.float()
+    if not batched:
+        values = values.unsqueeze(1)
+    T, N, C = values.shape
+    blank = operator.index(blank)
+    if not 0 <= blank < C:
+        fail(op, "blank", f"lie in [0, {C})", blank)
+    return Frames(values, _check_lengths(op, lengths, T, N), batched, blank)
+
+
+def _check_lengths(op: str, lengths: Lengths, T: int, N: int) -> Tensor:
+    if lengths is None:
+        return torch.full((N,), T, dtype=torch.int64)
+    if isinstance(lengths, Tensor):
+        if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+            fail(op, "lengths", "have an integer dtype", lengths.dtype)
+        values = lengths.detach().to("cpu", torch.int64).reshape(-1).contiguous()
+    elif isinstance(lengths, Iterable):
+        values = torch.tensor([operator.index(v) for v in lengths], dtype=torch.int64)
+    else:
+        values = torch.tensor([operator.index(lengths)], dtype=torch.int64)
+    if values.numel() != N:
+        fail(op, "lengths", f"hold one value per sample ({N})", values.numel())
+    wrong = ((values < 0) | (values > T)).nonzero()
+    if wrong.numel() > 0:
+        n = int(wrong[0])
+        fail(op, "lengths", f"lie in [0, {T}]", f"{int(values[n])} for sample {n}")
+    return values

@@ -22,8 +22,8 @@ struct Loop {
   void* context;
   std::atomic<int64_t> next{0};
   std::atomic<bool> failed{false};
-  std::mutex error_mutex;
-  std::exception_ptr error;
+  std::mutex error_mutex{};
+  std::exception_ptr error{};
 
   void keep_error() {
     std::lock_guard<std::mutex> lock(error_mutex);

@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "transcription/greedy.h"
+#include "transcription/label_prob.h"
+#include "transcription/lexicon.h"
+
+using namespace crnn;
+
+namespace {
+
+// log-probabilities [T, N, C], and lengths that are all T until changed.
+struct Batch {
+  Batch(int64_t T_, int64_t N_, int64_t C_, unsigned seed)
+      : T(T_), N(N_), C(C_), lengths(static_cast<size_t>(N_), T_) {
+    std::mt19937 random(seed);
+    std::normal_distribution<double> normal(0, 2);
+    values.resize(static_cast<size_t>(T * N * C));
+    for (double& v : values) v = normal(random);
+    for (int64_t row = 0; row < T * N; ++row) {
+      double sum = 0;
+      for (int64_t c = 0; c < C; ++c) sum += std::exp(values[static_cast<size_t>(row * C + c)]);
+      for (int64_t c = 0; c < C; ++c) values[static_cast<size_t>(row * C + c)] -= std::log(sum);
+    }
+  }
+  double& at(int64_t t, int64_t n, int64_t c) {
+    return values[static_cast<size_t>((t * N + n) * C + c)];
+  }
+  FrameBatch view() const { return {nullptr, values.data(), T, N, C, N * C, C, 1, lengths.data()}; }
+
+  int64_t T, N, C;
+  std::vector<double> values;
+  std::vector<int64_t> lengths;
+};
+
+// p(l | y) of every label of sample n, over all C^T paths.
+std::map<std::vector<int64_t>, double> enumerate(Batch& batch, int64_t n, int64_t blank) {
+  std::map<std::vector<int64_t>, double> totals;
+  const int64_t T = batch.lengths[static_cast<size_t>(n)];
+  std::vector<int64_t> path(static_cast<size_t>(T), 0);
+  for (;;) {
+    double log_prob = 0;
+    for (int64_t t = 0; t < T; ++t) log_prob += batch.at(t, n, path[static_cast<size_t>(t)]);
+    std::vector<int64_t> label;
+    collapse(path.data(), T, blank, label, nullptr);
+    totals[label] += std::exp(log_prob);
+    int64_t t = 0;
+    while (t < T && ++path[static_cast<size_t>(t)] == batch.C) path[static_cast<size_t>(t++)] = 0;
+    if (t == T) return totals;
+  }
+}
+
+WordList list(const std::vector<std::vector<uint32_t>>& words) {
+  WordList result;
+  for (const auto& word : words) result.append({word.data(), static_cast<int64_t>(word.size())});
+  return result;
+}
+
+}  // namespace
+
+TEST(transcription, collapse_drops_repeats_then_blanks) {
+  const std::vector<int64_t> path{0, 1, 1, 0, 1, 2, 2, 0};
+  std::vector<int64_t> labels;
+  std::vector<Span> spans;
+  collapse(path.data(), 8, 0, labels, &spans);
+  CHECK(labels == (std::vector<int64_t>{1, 1, 2}));
+  CHECK_EQUAL(spans.size(), 3u);
+  CHECK(spans[0].begin == 1 && spans[0].end == 3 && spans[2].begin == 5 && spans[2].end == 7);
+}
+
+TEST(transcription, greedy_reads_each_sample_within_its_length) {
+  Batch batch(7, 5, 4, 1);
+  batch.lengths = {7, 0, 3, 1, 6};
+  for (int64_t n = 0; n < batch.N; ++n) {
+    for (int64_t t = batch.lengths[static_cast<size_t>(n)]; t < batch.T; ++t) {
+      for (int64_t c = 0; c < batch.C; ++c) batch.at(t, n, c) = std::nan("");
+    }
+  }
+  const std::vector<GreedyReading> readings = greedy_decode("op", batch.view(), 0, 2);
+  CHECK_EQUAL(readings.size(), 5u);
+  CHECK(readings[1].labels.empty() && readings[1].log_prob == 0);
+  for (const GreedyReading& reading : readings) {
+    CHECK_EQUAL(reading.labels.size(), reading.spans.size());
+    CHECK(reading.log_prob <= 0);
+  }
+}
+
+TEST(transcription, damage_is_reported_for_the_first_sample) {
+  Batch batch(3, 4, 2, 2);
+  batch.at(2, 3, 0) = std::nan("");
+  batch.at(1, 2, 1) = std::numeric_limits<double>::infinity();
+  for (int threads : {1, 3}) {
+    CHECK_EQUAL(THROWN(std::invalid_argument, greedy_decode("op", batch.view(), 0, threads)),
+                "op: log_probs must hold neither NaN nor values of 1e9 or more, "
+                "got inf in frame 1 of sample 2");
+  }
+}
+
+TEST(transcription, label_probability_equals_enumeration) {
+  for (int64_t blank : {0, 2}) {
+    Batch batch(5, 3, 3, 3);
+    batch.lengths = {5, 1, 4};
+    for (int64_t n = 0; n < batch.N; ++n) {
+      LabelScorer scorer(FrameView(batch.view(), n), blank);
+      for (const auto& [label, p] : enumerate(batch, n, blank)) {
+        const std::vector<uint32_t> units(label.begin(), label.end());
+        const double got = scorer.log_prob({units.data(), static_cast<int64_t>(units.size())});
+        CHECK(std::abs(got - std::log(p)) < 1e-12);
+      }
+      const std::vector<uint32_t> too_long(6, static_cast<uint32_t>(1));
+      CHECK(std::isinf(scorer.log_prob({too_long.data(), 6})));
+    }
+  }
+}
+
+TEST(transcription, label_probabilities_far_below_the_range_of_a_double) {
+  Batch batch(40, 1, 3, 4);
+  for (double& v : batch.values) v *= 1000;
+  const WordList labels = list({{}, {1}, {1, 1, 2, 2}, std::vector<uint32_t>(20, 1)});
+  std::vector<double> got(4);
+  label_log_probs(batch.view(), labels, 0, 2, got.data());
+  for (double value : got) CHECK(std::isfinite(value) && value < -1000);
+}
+
+TEST(transcription, lexicon_finds_the_most_probable_word) {
+  Batch batch(6, 20, 4, 5);
+  std::vector<std::vector<uint32_t>> words;
+  for (uint32_t i = 0; i < 60; ++i) {
+    words.push_back({i % 3 + 1, i / 3 % 3 + 1, i / 9 % 3 + 1, i / 27 + 1});
+  }
+  const WordList all = list(words);
+  const Lexicon lexicon(all);
+  std::vector<double> scores(static_cast<size_t>(batch.N * all.size()));
+  label_log_probs(batch.view(), all, 0, 1, scores.data());
+  const auto exhaustive = lexicon.decode("op", batch.view(), 0, Lexicon::kAll, 3);
+  const auto wide = lexicon.decode("op", batch.view(), 0, 100, 3);
+  for (int64_t n = 0; n < batch.N; ++n) {
+    const double* first = &scores[static_cast<size_t>(n * all.size())];
+    const int64_t best = std::max_element(first, first + all.size()) - first;
+    for (const auto& readings : {exhaustive, wide}) {
+      CHECK_EQUAL(readings[static_cast<size_t>(n)].index, best);
+      CHECK_EQUAL(readings[static_cast<size_t>(n)].log_prob, first[best]);
+      CHECK_EQUAL(readings[static_cast<size_t>(n)].candidates, all.size());
+    }
+  }
+}
+
+TEST(transcription, lexicon_without_a_candidate_gives_the_greedy_reading) {
+  Batch batch(4, 3, 3, 6);
+  const Lexicon lexicon(list({std::vector<uint32_t>(30, 1)}));
+  const auto greedy = greedy_decode("op", batch.view(), 0, 1);
+  for (int64_t delta : {int64_t{0}, Lexicon::kAll}) {
+    const auto readings = lexicon.decode("op", batch.view(), 0, delta, 1);
+    for (size_t n = 0; n < readings.size(); ++n) {
+      CHECK_EQUAL(readings[n].index, -1);
+      CHECK(std::equal(readings[n].labels.begin(), readings[n].labels.end(),
+                       greedy[n].labels.begin(), greedy[n].labels.end()));
+      CHECK(std::isfinite(readings[n].log_prob));
+    }
+  }
+  CHECK_EQUAL(THROWN(std::invalid_argument, Lexicon(list({{1}, {1}}))),
+              "Lexicon: words must differ from each other, got 1");
+}

@@ -59,3 +59,39 @@ class Lexicon:
     def decode(
         self, frames: _Frames, blank: int, delta: int, num_threads: int, /
     ) -> list[tuple[int, float, list[int], int]]: ...
+
+# bind_lstm.cpp; dims are (T, N, I, H, D), a pointer of 0 stands for an absent tensor
+def lstm_forward_f32(
+    dims: tuple[int, int, int, int, int],
+    x: int,
+    x_stride_t: int,
+    x_stride_n: int,
+    lengths: int,
+    weights: list[int],
+    h0: int,
+    c0: int,
+    y: int,
+    h_n: int,
+    c_n: int,
+    gates: int,
+    cells: int,
+    num_threads: int,
+) -> None: ...
+def lstm_backward_f32(
+    dims: tuple[int, int, int, int, int],
+    lengths: int,
+    weights: list[int],
+    c0: int,
+    gates: int,
+    cells: int,
+    dy: int,
+    dh_n: int,
+    dc_n: int,
+    dgates: int,
+    dh0: int,
+    dc0: int,
+    num_threads: int,
+) -> None: ...
+
+lstm_forward_f64 = lstm_forward_f32
+lstm_backward_f64 = lstm_backward_f32

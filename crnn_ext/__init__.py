@@ -23,12 +23,14 @@ if _C.version != __version__:
     )
 
 from crnn_ext.lexicon import Lexicon, LexiconResult
+from crnn_ext.lstm import LSTM
 from crnn_ext.text import BKTree, edit_distance
 from crnn_ext.transcription import GreedyResult, collapse, greedy_decode, label_log_probs
 
 built_with_cuda: bool = _C.built_with_cuda
 
 __all__ = [
+    "LSTM",
     "BKTree",
     "GreedyResult",
     "Lexicon",

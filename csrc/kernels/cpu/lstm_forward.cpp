@@ -1,0 +1,176 @@
+// Forward pass of the float LSTM: packing, input projection, recurrence. Compiled per SIMD level.
+//
+// One panel of 4*lanes weight columns gives the four gates of `lanes` units in registers, to which
+// the cell update applies at once. Work: 2*4H*(I + H) flop per frame and direction; for one sample
+// the recurrence is bound by reading w_hh (16 H^2 bytes) from the cache at every step.
+#include "common/parallel.h"
+#include "kernels/cpu/activations.h"
+#include "kernels/cpu/lstm_panel.h"
+#include "kernels/cpu/lstm_simd.h"
+
+namespace crnn {
+namespace CRNN_SIMD_NAMESPACE {
+namespace {
+
+float* gates_row(const LstmForward<float>& args, int64_t direction, int64_t row) {
+  const LstmDims& dims = args.dims;
+  return args.gates + (direction * dims.T * dims.N + row) * 4 * dims.H;
+}
+
+float* y_row(const LstmForward<float>& args, int64_t direction, int64_t t, int64_t n) {
+  const LstmDims& dims = args.dims;
+  return args.y + ((t * dims.N + n) * dims.D + direction) * dims.H;
+}
+
+struct ProjectStep {
+  const LstmForward<float>& args;
+  const LstmRows& rows;
+  const float* panel;  // [I][4][lanes]
+  const float* bias;   // [4][lanes]
+  int64_t unit, left;  // first unit of the panel, units from there on
+
+  template <int S>
+  void run(int64_t first) const {
+    const LstmDims& dims = args.dims;
+    const float* x[S];
+    VecF sums[S][4];
+    for (int s = 0; s < S; ++s) {
+      const int64_t row = rows.rows[first + s];
+      x[s] = args.x + row / dims.N * args.x_stride_t + row % dims.N * args.x_stride_n;
+      for (int q = 0; q < 4; ++q) sums[s][q] = load(bias + q * kLanes);
+    }
+    multiply<S>(x, panel, dims.I, sums);
+    for (int s = 0; s < S; ++s) {
+      float* out = gates_row(args, rows.direction, rows.rows[first + s]) + unit;
+      for (int q = 0; q < 4; ++q) store_first(out + q * dims.H, sums[s][q], left);
+    }
+  }
+};
+
+struct RecurStep {
+  const LstmForward<float>& args;
+  const LstmItem& item;
+  const float* panel;  // [H][4][lanes]
+  int64_t t, unit, left;
+
+  // h of the step before t in this sample's own order.
+  const float* previous_h(int64_t n) const {
+    const LstmDims& dims = args.dims;
+    const bool back = item.direction == 1;
+    const bool is_first = back ? t == length_of(args.lengths, n, dims.T) - 1 : t == 0;
+    if (is_first) return args.h0 + (item.direction * dims.N + n) * dims.H;
+    return y_row(args, item.direction, back ? t + 1 : t - 1, n);
+  }
+
+  template <int S>
+  void run(int64_t first) const {
+    const LstmDims& dims = args.dims;
+    const float* h[S];
+    VecF sums[S][4];
+    for (int s = 0; s < S; ++s) {
+      const int64_t n = item.samples[first + s];
+      const float* gates = gates_row(args, item.direction, t * dims.N + n) + unit;
+      h[s] = previous_h(n);
+      for (int q = 0; q < 4; ++q) sums[s][q] = load_first(gates + q * dims.H, left);
+    }
+    multiply<S>(h, panel, dims.H, sums);
+    for (int s = 0; s < S; ++s) update(item.samples[first + s], sums[s]);
+  }
+
+  void update(int64_t n, const VecF (&sums)[4]) const {
+    const LstmDims& dims = args.dims;
+    float* c_at = args.c_n + (item.direction * dims.N + n) * dims.H + unit;
+    const VecF i = sigmoid(sums[0]), f = sigmoid(sums[1]), g = tanh(sums[2]), o = sigmoid(sums[3]);
+    const VecF c = f * load_first(c_at, left) + i * g;
+    store_first(c_at, c, left);
+    store_first(y_row(args, item.direction, t, n) + unit, o * tanh(c), left);
+    if (args.cells == nullptr) return;
+    float* gates = gates_row(args, item.direction, t * dims.N + n) + unit;
+    store_first(gates, i, left);
+    store_first(gates + dims.H, f, left);
+    store_first(gates + 2 * dims.H, g, left);
+    store_first(gates + 3 * dims.H, o, left);
+    store_first(args.cells + ((item.direction * dims.T + t) * dims.N + n) * dims.H + unit, c, left);
+  }
+};
+
+void finish_sample(const LstmForward<float>& args, int64_t direction, int64_t n) {
+  const LstmDims& dims = args.dims;
+  const int64_t length = length_of(args.lengths, n, dims.T);
+  const int64_t state = (direction * dims.N + n) * dims.H;
+  const size_t bytes = static_cast<size_t>(dims.H) * sizeof(float);
+  const float* last = args.h0 + state;
+  if (length > 0) last = y_row(args, direction, direction == 1 ? 0 : length - 1, n);
+  std::memcpy(args.h_n + state, last, bytes);
+  for (int64_t t = length; t < dims.T; ++t) {
+    std::memset(y_row(args, direction, t, n), 0, bytes);
+  }
+}
+
+// packed[k * 4 * kLanes + r] = rows[r][k] for the first `count` of 4 rows, 0 for the others.
+void pack_four(const float* rows, int64_t count, int64_t K, int64_t k0, int64_t k1, float* packed) {
+  int64_t k = k0;
+  for (; count >= 4 && k + 4 <= k1; k += 4) {
+    Vec4 r[4];
+    for (int j = 0; j < 4; ++j) std::memcpy(&r[j], rows + j * K + k, sizeof r[j]);
+    transpose(r);
+    for (int j = 0; j < 4; ++j) std::memcpy(packed + (k + j) * 4 * kLanes, &r[j], sizeof r[j]);
+  }
+  for (; k < k1; ++k) {
+    for (int j = 0; j < 4; ++j) packed[k * 4 * kLanes + j] = j < count ? rows[j * K + k] : 0.0f;
+  }
+}
+
+}  // namespace
+
+void lstm_pack_gates(const float* w, int64_t H, int64_t K, int64_t unit_begin, int64_t unit_end,
+                     float* panels) {
+  // 64 columns of 64 k are 16 KB: what is read and written stays in the first-level cache.
+  constexpr int64_t kBlock = 64;
+  for (int64_t unit = unit_begin; unit < unit_end; unit += kLanes) {
+    float* panel = panels + unit * 4 * K;
+    for (int64_t k0 = 0; k0 < K; k0 += kBlock) {
+      const int64_t k1 = k0 + kBlock < K ? k0 + kBlock : K;
+      for (int64_t q = 0; q < 4; ++q) {
+        for (int64_t l = 0; l < kLanes; l += 4) {
+          const int64_t u = unit + l;
+          pack_four(w + (q * H + u) * K, H - u, K, k0, k1, panel + q * kLanes + l);
+        }
+      }
+    }
+  }
+}
+
+void lstm_project(const LstmForward<float>& args, const LstmRows& rows, const float* panels_ih,
+                  const float* bias) {
+  const LstmDims& dims = args.dims;
+  for (int64_t unit = 0; unit < dims.H; unit += kLanes) {
+    for_groups(rows.count, ProjectStep{args, rows, panels_ih + unit * 4 * dims.I, bias + unit * 4,
+                                       unit, dims.H - unit});
+  }
+}
+
+void lstm_recur(const LstmForward<float>& args, const LstmItem& item, const float* panels_hh) {
+  const LstmDims& dims = args.dims;
+  for (int64_t j = 0; j < item.count; ++j) {
+    const int64_t state = (item.direction * dims.N + item.samples[j]) * dims.H;
+    std::memcpy(args.c_n + state, args.c0 + state, static_cast<size_t>(dims.H) * sizeof(float));
+  }
+  const int64_t panels = (dims.H + kLanes - 1) / kLanes;
+  int64_t active = item.direction == 1 ? 0 : item.count;
+  for (int64_t step = 0; step < dims.T; ++step) {
+    const int64_t t = item.direction == 1 ? dims.T - 1 - step : step;
+    poll_interrupt();
+    active = active_at(item, args.lengths, dims.T, t, active);
+    // Every other step goes through the panels backwards: those used last are still in the cache.
+    for (int64_t p = 0; p < panels; ++p) {
+      const int64_t unit = (step % 2 == 0 ? p : panels - 1 - p) * kLanes;
+      for_groups(active,
+                 RecurStep{args, item, panels_hh + unit * 4 * dims.H, t, unit, dims.H - unit});
+    }
+  }
+  for (int64_t j = 0; j < item.count; ++j) finish_sample(args, item.direction, item.samples[j]);
+}
+
+}  // namespace CRNN_SIMD_NAMESPACE
+}  // namespace crnn

@@ -95,3 +95,46 @@ def lstm_backward_f32(
 
 lstm_forward_f64 = lstm_forward_f32
 lstm_backward_f64 = lstm_backward_f32
+
+# bind_ctc.cpp; the contract is csrc/kernels/ctc.h. Strides count elements.
+class CtcArguments:
+    def __init__(
+        self,
+        x: int,
+        x_t: int,
+        x_n: int,
+        targets: int,
+        input_lengths: int,
+        target_lengths: int,
+        T: int,
+        N: int,
+        C: int,
+        targets_size: int,
+        targets_width: int,  # S of targets [N, S]; -1: concatenated
+        blank: int,
+        is_double: bool,
+        from_logits: bool,
+        reduction: int,  # 0 none, 1 sum, 2 mean
+        zero_infinity: bool,
+    ) -> None: ...
+
+def ctc_forward(
+    arguments: CtcArguments,
+    losses: int,
+    reduced: int,
+    statistics: int,  # [2, T, N]: row_max, row_sum
+    posteriors: int,  # 0: only the loss is wanted
+    num_threads: int,
+) -> None: ...
+def ctc_backward(
+    arguments: CtcArguments,
+    losses: int,
+    statistics: int,
+    posteriors: int,
+    grad: int,
+    grad_stride: int,
+    dx: int,
+    dx_t: int,
+    dx_n: int,
+    num_threads: int,
+) -> None: ...

@@ -22,6 +22,7 @@ if _C.version != __version__:
         f"{__version__}; run `pip install .` again"
     )
 
+from crnn_ext.ctc import CTCLoss, ctc_loss
 from crnn_ext.lexicon import Lexicon, LexiconResult
 from crnn_ext.lstm import LSTM
 from crnn_ext.text import BKTree, edit_distance
@@ -32,12 +33,14 @@ built_with_cuda: bool = _C.built_with_cuda
 __all__ = [
     "LSTM",
     "BKTree",
+    "CTCLoss",
     "GreedyResult",
     "Lexicon",
     "LexiconResult",
     "__version__",
     "built_with_cuda",
     "collapse",
+    "ctc_loss",
     "edit_distance",
     "greedy_decode",
     "label_log_probs",

@@ -18,6 +18,7 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled part of crnn_ext; use the functions of crnn_ext instead.";
   m.attr("version") = CRNN_VERSION;
   crnn::set_interrupt_check(raise_pending_signal);
+  crnn::bind_ctc(m);
   crnn::bind_lstm(m);
   crnn::bind_system(m);
   crnn::bind_text(m);

@@ -1,0 +1,242 @@
+// Numbers of the CTC kernels: vectors of float or double, exp, and mantissa * 2^exponent.
+//
+// A Scaled value is m * 2^e with an integer exponent per lane. Probabilities of CTC states span
+// thousands of binary orders of magnitude within one frame, which neither float with one scale per
+// frame nor fp32 logarithms can hold accurately; here a sum costs a few integer operations and the
+// relative rounding error of float, and no exp or log.
+// Invariants: m is in [1, 2) (emissions: [0.7, 1.42)); e >= kZero. Zero is any value with an
+// exponent near kZero: m is never 0, so that renormalising needs no special case.
+// Only for files compiled per SIMD level (common/simd.h).
+#pragma once
+
+#include "common/simd.h"
+
+namespace crnn {
+namespace CRNN_SIMD_NAMESPACE {
+
+// Exponents, chosen so that no sum of two of them overflows 32 bits.
+constexpr int32_t kZero = -(1 << 30);        // the exponent of zero
+constexpr int32_t kImpossible = -(1 << 29);  // added to an exponent, makes the value count as zero
+constexpr int32_t kLeast = -(1 << 28);       // results with an exponent below this are zero
+
+template <class RealT>
+struct Lanes;
+
+template <>
+struct Lanes<float> {
+  using Real = float;
+  using Int = int32_t;
+  using V = VecF;
+  using I = VecI;
+  static constexpr int kMantissaBits = 23, kBias = 127;
+  static constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  static constexpr float kLog2e = 1.44269504f;
+  static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+  static constexpr float kExpLow = -104.0f, kExpHigh = 89.0f;  // exp is 0 below, inf above
+  // exp(f) for |f| <= ln(2)/2 by rising power; minimax fit, relative error 3e-9.
+  static constexpr int kTerms = 7;
+  static constexpr float kExp[kTerms] = {1.0f,         1.0f,          0.49999994f,  0.16666521f,
+                                         0.041668389f, 0.0083687168f, 0.0013814595f};
+};
+
+template <>
+struct Lanes<double> {
+  using Real = double;
+  using Int = int64_t;
+  typedef double V __attribute__((vector_size(kVectorBytes)));
+  typedef int64_t I __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kMantissaBits = 52, kBias = 1023;
+  static constexpr double kMagic = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double kLog2e = 1.4426950408889634;
+  static constexpr double kLn2High = 6.93147180369123816490e-01,
+                          kLn2Low = 1.90821492927058770002e-10;
+  static constexpr double kExpLow = -746.0, kExpHigh = 710.0;
+  // Taylor: the next term is 4e-18 at ln(2)/2.
+  static constexpr int kTerms = 14;
+  static constexpr double kExp[kTerms] = {1.0,
+                                          1.0,
+                                          1.0 / 2,
+                                          1.0 / 6,
+                                          1.0 / 24,
+                                          1.0 / 120,
+                                          1.0 / 720,
+                                          1.0 / 5040,
+                                          1.0 / 40320,
+                                          1.0 / 362880,
+                                          1.0 / 3628800,
+                                          1.0 / 39916800,
+                                          1.0 / 479001600,
+                                          1.0 / 6227020800.0};
+};
+
+template <class M>
+constexpr int lanes() {
+  return kVectorBytes / static_cast<int>(sizeof(typename M::Real));
+}
+
+template <class M>
+static inline typename M::V load_real(const typename M::Real* p) {
+  typename M::V v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class M>
+static inline typename M::I load_int(const typename M::Int* p) {
+  typename M::I v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class T, class Vector>
+static inline void store_lanes(T* p, Vector v) {
+  std::memcpy(p, &v, sizeof v);
+}
+template <class M>
+static inline typename M::V splat_real(typename M::Real x) {
+  return x - typename M::V{};
+}
+template <class M>
+static inline typename M::I splat_int(typename M::Int x) {
+  return x - typename M::I{};
+}
+template <class Vector>
+static inline Vector max_lanes(Vector a, Vector b) {
+  return a > b ? a : b;
+}
+
+// ---- moving lanes -----------------------------------------------------------------------------
+
+template <int... K>
+struct Indices {};
+template <int n, int... K>
+struct Counting : Counting<n - 1, n - 1, K...> {};
+template <int... K>
+struct Counting<0, K...> {
+  using type = Indices<K...>;
+};
+template <class M>
+using AllLanes = typename Counting<lanes<M>()>::type;
+
+#if defined(__clang__)
+#define CRNN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CRNN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, typename M::I{__VA_ARGS__})
+#endif
+
+template <class M, class Vector, int... K>
+static inline Vector after(Vector before, Vector v, Indices<K...>) {
+  return CRNN_SHUFFLE(before, v, (lanes<M>() - 1 + K)...);
+}
+template <class M, class Vector, int... K>
+static inline Vector ahead(Vector v, Vector behind, Indices<K...>) {
+  return CRNN_SHUFFLE(v, behind, (1 + K)...);
+}
+template <class M, int distance, class Vector, int... K>
+static inline Vector swap_lanes(Vector v, Indices<K...>) {
+  return CRNN_SHUFFLE(v, v, (K ^ distance)...);
+}
+// Lane k of the result is lane k-1 of v; lane 0 is the last lane of `before`.
+template <class M, class Vector>
+static inline Vector previous_lane(Vector before, Vector v) {
+  return after<M>(before, v, AllLanes<M>{});
+}
+// Lane k of the result is lane k+1 of v; the last lane is lane 0 of `behind`.
+template <class M, class Vector>
+static inline Vector next_lane(Vector v, Vector behind) {
+  return ahead<M>(v, behind, AllLanes<M>{});
+}
+
+// Sum (or maximum) of all lanes, in every lane: a fixed tree, the same for each call.
+template <class M, int distance = 1, class Vector>
+static inline Vector sum_across(Vector v) {
+  if constexpr (distance < lanes<M>()) {
+    return sum_across<M, 2 * distance>(v + swap_lanes<M, distance>(v, AllLanes<M>{}));
+  } else {
+    return v;
+  }
+}
+template <class M, int distance = 1, class Vector>
+static inline Vector max_across(Vector v) {
+  if constexpr (distance < lanes<M>()) {
+    return max_across<M, 2 * distance>(max_lanes(v, swap_lanes<M, distance>(v, AllLanes<M>{})));
+  } else {
+    return v;
+  }
+}
+
+// ---- exp --------------------------------------------------------------------------------------
+
+template <class M>
+struct Scaled {
+  typename M::V m;
+  typename M::I e;
+};
+
+// exp(x) = m * 2^e with m in [0.7, 1.42), for |x| <= 2^21.
+template <class M>
+static inline Scaled<M> exp_scaled(typename M::V x) {
+  using V = typename M::V;
+  using I = typename M::I;
+  const V magic = splat_real<M>(M::kMagic);
+  const V rounded = x * M::kLog2e + magic;
+  const V n = rounded - magic;
+  const V f = (x - n * M::kLn2High) - n * M::kLn2Low;
+  V m = splat_real<M>(M::kExp[M::kTerms - 1]);
+  for (int k = M::kTerms - 2; k >= 0; --k) m = m * f + M::kExp[k];
+  return {m, (I)rounded - (I)magic};
+}
+
+// exp(x) for any x: 0 where it would be denormal, NaN for NaN.
+template <class M>
+static inline typename M::V exp_real(typename M::V x) {
+  using V = typename M::V;
+  using I = typename M::I;
+  const V low = splat_real<M>(M::kExpLow), high = splat_real<M>(M::kExpHigh);
+  x = x < low ? low : x;  // comparisons with NaN are false, so it stays
+  x = x > high ? high : x;
+  const Scaled<M> y = exp_scaled<M>(x);
+  const I e = max_lanes(y.e, splat_int<M>(-M::kBias));
+  return y.m * (V)((e + M::kBias) << M::kMantissaBits);
+}
+
+// ---- mantissa * 2^exponent --------------------------------------------------------------------
+
+template <class M>
+static inline Scaled<M> zero_scaled() {
+  return {splat_real<M>(1), splat_int<M>(kZero)};
+}
+
+// m * 2^k for m in [1, 2) and k <= 0; below 2^-126 (2^-1022) it stays there, which is as good as
+// zero beside a value of 1 or more. The exponent goes straight into the bits of m.
+template <class M>
+static inline typename M::V scale_down(typename M::V m, typename M::I k) {
+  k = max_lanes(k, splat_int<M>(1 - M::kBias));
+  return (typename M::V)((typename M::I)m + (k << M::kMantissaBits));
+}
+
+// Sums are left unnormalised: m in [1, 6).
+template <class M>
+static inline Scaled<M> add(Scaled<M> a, Scaled<M> b) {
+  const typename M::I e = max_lanes(a.e, b.e);
+  return {scale_down<M>(a.m, a.e - e) + scale_down<M>(b.m, b.e - e), e};
+}
+template <class M>
+static inline Scaled<M> add(Scaled<M> a, Scaled<M> b, Scaled<M> c) {
+  const typename M::I e = max_lanes(max_lanes(a.e, b.e), c.e);
+  return {(scale_down<M>(a.m, a.e - e) + scale_down<M>(b.m, b.e - e)) + scale_down<M>(c.m, c.e - e),
+          e};
+}
+
+// sum * y, normalised, for an unnormalised sum and an emission y.
+template <class M>
+static inline Scaled<M> times(Scaled<M> sum, Scaled<M> y) {
+  using V = typename M::V;
+  using I = typename M::I;
+  constexpr typename M::Int one = typename M::Int(M::kBias) << M::kMantissaBits;
+  constexpr typename M::Int fraction = (typename M::Int(1) << M::kMantissaBits) - 1;
+  const I product = (I)(sum.m * y.m);
+  const I e = (sum.e + y.e) + ((product >> M::kMantissaBits) - M::kBias);
+  return {(V)((product & fraction) | one), max_lanes(e, splat_int<M>(kZero))};
+}
+
+}  // namespace CRNN_SIMD_NAMESPACE
+}  // namespace crnn

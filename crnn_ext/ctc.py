@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from crnn_ext import _C
+from crnn_ext import _ctc_ops
 from crnn_ext._check import check_cpu, fail, fail_dtype, fail_type
+from crnn_ext._ctc_ops import OP, REDUCTIONS, Options
 
-OP = "ctc_loss"
-REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = {
     getattr(torch, name)
@@ -22,24 +19,6 @@ INTEGERS = {
 }
 
 Lengths = Tensor | Sequence[int] | int
-
-
-class Options(NamedTuple):
-    """The arguments that are not tensors, in the order of the registered op."""
-
-    blank: int
-    reduction: int
-    zero_infinity: bool
-    from_logits: bool
-
-
-class Forward(NamedTuple):
-    """Outputs of the forward kernel; csrc/kernels/ctc.h describes the saved ones."""
-
-    loss: Tensor  # [N] or []
-    losses: Tensor  # [N], before zero_infinity and the reduction
-    statistics: Tensor  # [2, T, N] from logits, else empty
-    posteriors: Tensor  # [T * (targets.numel() + N)] if a gradient is wanted, else empty
 
 
 def ctc_loss(
@@ -106,13 +85,12 @@ def ctc_loss(
 
     wants_gradient = torch.is_grad_enabled() and x.requires_grad
     if torch.compiler.is_compiling() or type(log_probs) not in (Tensor, torch.nn.Parameter):
-        loss: Tensor = torch.ops.crnn_ext.ctc_loss(
-            x, targets, input_lengths, target_lengths, *options, wants_gradient
-        )[0]
+        run = _ctc_ops.registered
     elif wants_gradient:
-        loss = _CtcLoss.apply(x, targets, input_lengths, target_lengths, options)
+        run = _ctc_ops.eager
     else:
-        loss = _forward(x, targets, input_lengths, target_lengths, options, False).loss
+        run = _ctc_ops.inference
+    loss = run(x, targets, input_lengths, target_lengths, options)
     return loss if batched else loss.reshape(())
 
 
@@ -222,205 +200,3 @@ def _check_targets(targets: Tensor, x: Tensor, batched: bool) -> Tensor:
         rule = f"have shape [{N}, S] or [sum(target_lengths)]"
         fail(OP, "targets", rule, list(targets.shape))
     return targets.to(torch.int64).contiguous()
-
-
-# ---- kernels ------------------------------------------------------------------------------------
-
-
-def _kernel_input(x: Tensor) -> Tensor:
-    """What the kernels read: float32 or float64 with stride 1 over classes."""
-    if x.dtype in (torch.float16, torch.bfloat16):
-        x = x.to(torch.float32)
-    return x if x.stride(2) == 1 else x.contiguous()
-
-
-def _empty_forward(x: Tensor, targets: Tensor, options: Options, save: bool) -> Forward:
-    """Outputs of the forward kernel, not yet written."""
-    T, N, _ = x.shape
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    reduced = [N] if options.reduction == REDUCTIONS["none"] else []
-    return Forward(
-        x.new_empty(reduced, dtype=dtype),
-        x.new_empty([N], dtype=dtype),
-        x.new_empty([2, T, N] if options.from_logits else [0], dtype=dtype),
-        x.new_empty([T * (targets.numel() + N) if save else 0], dtype=dtype),
-    )
-
-
-def _empty_gradient(x: Tensor) -> Tensor:
-    """[T, N, C] in the kernels' dtype, samples outermost where they are so in x."""
-    T, N, C = x.shape
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    if x.stride(1) > x.stride(0):
-        return x.new_empty([N, T, C], dtype=dtype).transpose(0, 1)
-    return x.new_empty([T, N, C], dtype=dtype)
-
-
-def _arguments(
-    x: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, options: Options
-) -> _C.CtcArguments:
-    T, N, C = x.shape
-    return _C.CtcArguments(
-        x.data_ptr(),
-        x.stride(0),
-        x.stride(1),
-        targets.data_ptr(),
-        input_lengths.data_ptr(),
-        target_lengths.data_ptr(),
-        T,
-        N,
-        C,
-        targets.numel(),
-        targets.shape[1] if targets.dim() == 2 else -1,
-        options.blank,
-        x.dtype == torch.float64,
-        options.from_logits,
-        options.reduction,
-        options.zero_infinity,
-    )
-
-
-def _forward(
-    x: Tensor,
-    targets: Tensor,
-    input_lengths: Tensor,
-    target_lengths: Tensor,
-    options: Options,
-    save: bool,
-) -> Forward:
-    out = _empty_forward(x, targets, options, save)
-    x = _kernel_input(x.detach())
-    _C.ctc_forward(
-        _arguments(x, targets, input_lengths, target_lengths, options),
-        out.losses.data_ptr(),
-        out.loss.data_ptr(),
-        out.statistics.data_ptr(),
-        out.posteriors.data_ptr(),
-        torch.get_num_threads(),
-    )
-    return out
-
-
-def _backward(
-    grad: Tensor,
-    x: Tensor,
-    targets: Tensor,
-    input_lengths: Tensor,
-    target_lengths: Tensor,
-    losses: Tensor,
-    statistics: Tensor,
-    posteriors: Tensor,
-    options: Options,
-) -> Tensor:
-    dx = _empty_gradient(x)
-    dtype = x.dtype
-    x = _kernel_input(x)
-    grad = grad.to(dx.dtype)
-    _C.ctc_backward(
-        _arguments(x, targets, input_lengths, target_lengths, options),
-        losses.data_ptr(),
-        statistics.data_ptr(),
-        posteriors.data_ptr(),
-        grad.data_ptr(),
-        grad.stride(0) if grad.dim() else 0,
-        dx.data_ptr(),
-        dx.stride(0),
-        dx.stride(1),
-        torch.get_num_threads(),
-    )
-    return dx.to(dtype)
-
-
-class _CtcLoss(torch.autograd.Function):
-    """Eager path: a tenth of the overhead of a registered op."""
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any,
-        x: Tensor,
-        targets: Tensor,
-        input_lengths: Tensor,
-        target_lengths: Tensor,
-        options: Options,
-    ) -> Tensor:
-        out = _forward(x, targets, input_lengths, target_lengths, options, True)
-        ctx.save_for_backward(x, targets, input_lengths, target_lengths, *out[1:])
-        ctx.options = options
-        return out.loss
-
-    @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return _backward(grad, *ctx.saved_tensors, ctx.options), None, None, None, None
-
-
-# ---- registered ops: torch.compile, torch.export, fake tensors ----------------------------------
-
-_library = torch.library.Library("crnn_ext", "FRAGMENT")
-_library.define(
-    "ctc_loss(Tensor x, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank, "
-    "int reduction, bool zero_infinity, bool from_logits, bool save) "
-    "-> (Tensor loss, Tensor losses, Tensor statistics, Tensor posteriors)"
-)
-_library.define(
-    "ctc_loss_backward(Tensor grad, Tensor x, Tensor targets, Tensor input_lengths, "
-    "Tensor target_lengths, Tensor losses, Tensor statistics, Tensor posteriors, int blank, "
-    "int reduction, bool zero_infinity, bool from_logits) -> Tensor"
-)
-
-
-def _forward_op(
-    x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, *options_and_save: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *options, save = options_and_save
-    return tuple(_forward(x, targets, il, tl, Options(*options), save))
-
-
-def _backward_op(grad: Tensor, x: Tensor, *tensors_and_options: Any) -> Tensor:
-    tensors, options = tensors_and_options[:6], tensors_and_options[6:]
-    return _backward(grad, x, *tensors, Options(*options))
-
-
-def _fake_forward(
-    x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, *options_and_save: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *options, save = options_and_save
-    return tuple(_empty_forward(x, targets, Options(*options), save))
-
-
-def _fake_backward(grad: Tensor, x: Tensor, *tensors_and_options: Any) -> Tensor:
-    return _empty_gradient(x).to(x.dtype)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs[:4], *output[1:])
-    ctx.options = inputs[4:8]
-    ctx.set_materialize_grads(False)
-
-
-def _autograd(ctx: Any, grad: Tensor, *unused: None) -> tuple[Tensor | None, ...]:
-    dx = torch.ops.crnn_ext.ctc_loss_backward(grad, *ctx.saved_tensors, *ctx.options)
-    return (dx, *[None] * 8)
-
-
-def _no_second_derivative(ctx: Any, *grads: Tensor) -> None:
-    raise RuntimeError(f"{OP}: is differentiable once; its gradient has no derivative")
-
-
-def _no_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    """Nothing to keep."""
-
-
-_library.impl("ctc_loss", _forward_op, "CPU")
-_library.impl("ctc_loss_backward", _backward_op, "CPU")
-torch.library.register_fake("crnn_ext::ctc_loss", _fake_forward, lib=_library)
-torch.library.register_fake("crnn_ext::ctc_loss_backward", _fake_backward, lib=_library)
-torch.library.register_autograd(
-    "crnn_ext::ctc_loss", _autograd, setup_context=_setup_context, lib=_library
-)
-torch.library.register_autograd(
-    "crnn_ext::ctc_loss_backward",
-    _no_second_derivative,
-    setup_context=_no_context,
-    lib=_library,
-)

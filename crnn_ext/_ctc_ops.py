@@ -1,0 +1,244 @@
+"""CTC kernels as torch sees them: buffers, autograd, and the ops that torch.compile knows.
+
+Arguments are those of `crnn_ext.ctc_loss` after its checks: x is [T, N, C], targets and lengths
+are contiguous int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from crnn_ext import _C
+
+OP = "ctc_loss"
+REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
+
+
+class Options(NamedTuple):
+    """The arguments that are not tensors, in the order of the registered op."""
+
+    blank: int
+    reduction: int
+    zero_infinity: bool
+    from_logits: bool
+
+
+class Forward(NamedTuple):
+    """Outputs of the forward kernel; csrc/kernels/ctc.h describes the saved ones."""
+
+    loss: Tensor  # [N] or []
+    losses: Tensor  # [N], before zero_infinity and the reduction
+    statistics: Tensor  # [2, T, N] from logits, else empty
+    posteriors: Tensor  # [T * (targets.numel() + N)] if a gradient is wanted, else empty
+
+
+def _kernel_input(x: Tensor) -> Tensor:
+    """What the kernels read: float32 or float64 with stride 1 over classes."""
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.to(torch.float32)
+    return x if x.stride(2) == 1 else x.contiguous()
+
+
+def _empty_forward(x: Tensor, targets: Tensor, options: Options, save: bool) -> Forward:
+    """Outputs of the forward kernel, not yet written."""
+    T, N, _ = x.shape
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    reduced = [N] if options.reduction == REDUCTIONS["none"] else []
+    return Forward(
+        x.new_empty(reduced, dtype=dtype),
+        x.new_empty([N], dtype=dtype),
+        x.new_empty([2, T, N] if options.from_logits else [0], dtype=dtype),
+        x.new_empty([T * (targets.numel() + N) if save else 0], dtype=dtype),
+    )
+
+
+def _empty_gradient(x: Tensor) -> Tensor:
+    """[T, N, C] in the kernels' dtype, samples outermost where they are so in x."""
+    T, N, C = x.shape
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    if x.stride(1) > x.stride(0):
+        return x.new_empty([N, T, C], dtype=dtype).transpose(0, 1)
+    return x.new_empty([T, N, C], dtype=dtype)
+
+
+def _arguments(
+    x: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, options: Options
+) -> _C.CtcArguments:
+    T, N, C = x.shape
+    return _C.CtcArguments(
+        x.data_ptr(),
+        x.stride(0),
+        x.stride(1),
+        targets.data_ptr(),
+        input_lengths.data_ptr(),
+        target_lengths.data_ptr(),
+        T,
+        N,
+        C,
+        targets.numel(),
+        targets.shape[1] if targets.dim() == 2 else -1,
+        options.blank,
+        x.dtype == torch.float64,
+        options.from_logits,
+        options.reduction,
+        options.zero_infinity,
+    )
+
+
+def _forward(
+    x: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor,
+    target_lengths: Tensor,
+    options: Options,
+    save: bool,
+) -> Forward:
+    out = _empty_forward(x, targets, options, save)
+    x = _kernel_input(x.detach())
+    _C.ctc_forward(
+        _arguments(x, targets, input_lengths, target_lengths, options),
+        out.losses.data_ptr(),
+        out.loss.data_ptr(),
+        out.statistics.data_ptr(),
+        out.posteriors.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return out
+
+
+def _backward(grad: Tensor, saved: Sequence[Tensor], options: Options) -> Tensor:
+    """Gradient of x; `saved` is the forward's four inputs and its outputs but the first."""
+    x, targets, input_lengths, target_lengths, losses, statistics, posteriors = saved
+    dx = _empty_gradient(x)
+    dtype = x.dtype
+    x = _kernel_input(x)
+    grad = grad.to(dx.dtype)
+    _C.ctc_backward(
+        _arguments(x, targets, input_lengths, target_lengths, options),
+        losses.data_ptr(),
+        statistics.data_ptr(),
+        posteriors.data_ptr(),
+        grad.data_ptr(),
+        grad.stride(0) if grad.dim() else 0,
+        dx.data_ptr(),
+        dx.stride(0),
+        dx.stride(1),
+        torch.get_num_threads(),
+    )
+    return dx.to(dtype)
+
+
+class _CtcLoss(torch.autograd.Function):
+    """Eager path: a tenth of the overhead of a registered op."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor,
+        target_lengths: Tensor,
+        options: Options,
+    ) -> Tensor:
+        out = _forward(x, targets, input_lengths, target_lengths, options, True)
+        ctx.save_for_backward(x, targets, input_lengths, target_lengths, *out[1:])
+        ctx.options = options
+        return out.loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _backward(grad, ctx.saved_tensors, ctx.options), None, None, None, None
+
+
+def inference(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, options: Options) -> Tensor:
+    """The loss alone."""
+    return _forward(x, targets, il, tl, options, False).loss
+
+
+def eager(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, options: Options) -> Tensor:
+    """The loss with a gradient, by autograd.Function: a fraction of a registered op's overhead."""
+    apply: Any = _CtcLoss.apply
+    loss: Tensor = apply(x, targets, il, tl, options)
+    return loss
+
+
+def registered(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, options: Options) -> Tensor:
+    """The loss by the op that torch.compile, torch.export and fake tensors know."""
+    save = torch.is_grad_enabled() and x.requires_grad
+    loss: Tensor = torch.ops.crnn_ext.ctc_loss(x, targets, il, tl, *options, save)[0]
+    return loss
+
+
+# ---- registered ops: torch.compile, torch.export, fake tensors ----------------------------------
+
+SCHEMAS = (
+    "ctc_loss(Tensor x, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank, "
+    "int reduction, bool zero_infinity, bool from_logits, bool save) "
+    "-> (Tensor loss, Tensor losses, Tensor statistics, Tensor posteriors)",
+    "ctc_loss_backward(Tensor grad, Tensor x, Tensor targets, Tensor input_lengths, "
+    "Tensor target_lengths, Tensor losses, Tensor statistics, Tensor posteriors, int blank, "
+    "int reduction, bool zero_infinity, bool from_logits) -> Tensor",
+)
+
+
+def _forward_op(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, *rest: Any) -> Forward:
+    *options, save = rest
+    return _forward(x, targets, il, tl, Options(*options), save)
+
+
+def _backward_op(grad: Tensor, *rest: Any) -> Tensor:
+    return _backward(grad, rest[:7], Options(*rest[7:]))
+
+
+def _fake_forward(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, *rest: Any) -> Forward:
+    *options, save = rest
+    return _empty_forward(x, targets, Options(*options), save)
+
+
+def _fake_backward(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
+    return _empty_gradient(x).to(x.dtype)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:4], *output[1:])
+    ctx.options = inputs[4:8]
+    ctx.set_materialize_grads(False)
+
+
+def _autograd(ctx: Any, grad: Tensor, *unused: None) -> tuple[Tensor | None, ...]:
+    dx = torch.ops.crnn_ext.ctc_loss_backward(grad, *ctx.saved_tensors, *ctx.options)
+    return (dx, *[None] * 8)
+
+
+def _no_second_derivative(ctx: Any, *grads: Tensor) -> None:
+    raise RuntimeError(f"{OP}: is differentiable once; its gradient has no derivative")
+
+
+def _no_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Nothing to keep."""
+
+
+def _register() -> Any:
+    """Define both ops; the returned library keeps them alive."""
+    library: Any = torch.library.Library  # untyped in torch
+    library = library("crnn_ext", "FRAGMENT")
+    for schema in SCHEMAS:
+        library.define(schema)
+    forward, backward = "crnn_ext::ctc_loss", "crnn_ext::ctc_loss_backward"
+    library.impl("ctc_loss", _forward_op, "CPU")
+    library.impl("ctc_loss_backward", _backward_op, "CPU")
+    torch.library.register_fake(forward, _fake_forward, lib=library)
+    torch.library.register_fake(backward, _fake_backward, lib=library)
+    register_autograd = torch.library.register_autograd
+    register_autograd(forward, _autograd, setup_context=_setup_context, lib=library)
+    register_autograd(backward, _no_second_derivative, setup_context=_no_context, lib=library)
+    return library
+
+
+_library = _register()

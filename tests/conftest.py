@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 
 import crnn_ext
@@ -13,3 +16,12 @@ def pytest_report_header() -> list[str]:
         f"crnn_ext {crnn_ext.__version__}, CUDA {'yes' if crnn_ext.built_with_cuda else 'no'}, "
         f"SIMD {_C.simd_level()}, torch {torch.__version__}",
     ]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For tests of many tiny operations: on a busy machine, torch's threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

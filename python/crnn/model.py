@@ -243,7 +243,7 @@ class CRNN(nn.Module):
         maps, lengths = self.features(images, widths)
         # The recurrent part runs in float32 also under autocast: it is small, and CTC needs it.
         with torch.autocast(images.device.type, enabled=False):
-            frames = self.map_to_sequence(maps.float())
+            frames = self.map_to_sequence(maps.to(torch.promote_types(maps.dtype, torch.float32)))
             for i, lstm in enumerate(self.rnn):
                 frames, _ = lstm(frames, lengths=None if widths is None else lengths)
                 if i < len(self.joins):
@@ -267,9 +267,11 @@ class CRNN(nn.Module):
         return x, lengths
 
     def frames(self, width: int) -> int:
-        """Frames of an image `width` pixels wide; at most 0 when it is too narrow."""
+        """Frames of an image `width` pixels wide; 0 when it is too narrow for some layer."""
         for layer in self.config.layers:
             width = _out_width(layer, width)
+            if width < 1:  # the padding of a later layer must not bring it back
+                return 0
         return width
 
     def receptive_field(self, frame: int) -> tuple[float, float]:

@@ -1,0 +1,302 @@
+"""Reads images with a trained model."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, TypeAlias, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import crnn_ext
+from crnn import checkpoint as checkpoints
+from crnn import images
+from crnn.images import ImageError, Prepared, Source
+from crnn.pretrained import model_file
+from crnn.reading import Reading, Symbol
+from crnn.transcription import Method, Transcriber, Transcript, make_lexicon
+
+__all__ = ["Reading", "Recognizer", "Symbol"]
+
+_Pathlike: TypeAlias = "str | os.PathLike[str]"
+_Words: TypeAlias = "crnn_ext.Lexicon | str | os.PathLike[str] | Iterable[str] | None"
+
+# Images are gathered so many batches at a time, sorted by width, and read in batches that hold
+# little padding. This bounds the memory that a large folder takes.
+_BATCHES_AT_ONCE = 8
+# Columns in one batch, padding included: it bounds the feature maps (the first convolution of
+# vgg-bilstm makes 8 kB a column) where images are wide.
+_COLUMNS_IN_BATCH = 16384
+
+
+class Recognizer:
+    """Reads words, or whatever else its model was trained on, from images.
+
+    Any number of threads may use one recognizer.
+
+    Args:
+        checkpoint: a model from `crnn.checkpoint.load`, or one made by hand.
+        device: where the network runs, as in torch.
+
+    Raises:
+        ValueError: no such device.
+    """
+
+    def __init__(
+        self, checkpoint: checkpoints.Checkpoint, device: str | torch.device = "cpu"
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.charset = checkpoint.charset
+        self.preprocessing = checkpoint.preprocessing
+        self.device = _device(device)
+        self.model = checkpoint.model.to(self.device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: _Pathlike = "small", device: str | torch.device = "cpu"
+    ) -> Recognizer:
+        """Load a model by its name (`crnn.pretrained_models`) or from a file.
+
+        Raises:
+            ValueError: an unknown name or device, or a file that `crnn.checkpoint.load` refuses.
+        """
+        with model_file(name_or_path) as path:
+            return cls(checkpoints.load(path), device)
+
+    # A file and a string can be iterated too, but the first overload that fits is the right one.
+    @overload
+    def read(  # type: ignore[overload-overlap]
+        self,
+        source: bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any],
+        *,
+        batch_size: int = ...,
+        lexicon: _Words = ...,
+        method: Method = ...,
+        delta: int = ...,
+        strict: bool | None = ...,
+    ) -> Reading: ...
+    @overload
+    def read(  # type: ignore[overload-overlap]
+        self,
+        source: _Pathlike,
+        *,
+        batch_size: int = ...,
+        lexicon: _Words = ...,
+        method: Method = ...,
+        delta: int = ...,
+        strict: bool | None = ...,
+    ) -> Reading | Any: ...
+    @overload
+    def read(
+        self,
+        source: Iterable[Source],
+        *,
+        batch_size: int = ...,
+        lexicon: _Words = ...,
+        method: Method = ...,
+        delta: int = ...,
+        strict: bool | None = ...,
+    ) -> list[Reading]: ...
+    def read(
+        self,
+        source: Source | Iterable[Source],
+        *,
+        batch_size: int = 32,
+        lexicon: _Words = None,
+        method: Method = "bk-tree",
+        delta: int = 3,
+        strict: bool | None = None,
+    ) -> Reading | list[Reading]:
+        """Read one image or many.
+
+        Args:
+            source: an image as in `crnn.images.load`; a folder, for all images below it (as in
+                `crnn.images.images_in`); or an iterable of images and folders.
+            batch_size: at most so many images go through the network at a time. The result of
+                an image does not depend on it, nor on the other images.
+            lexicon: the words that may be read: an iterable of words, the path of a file of one
+                word a line, or a lexicon from `lexicon`, which is quicker when used again.
+            method: "exhaustive" looks at every word and is exact; "bk-tree" at those within
+                `delta` edits of the reading without lexicon (equation 2), and keeps that reading
+                where there is none.
+            delta: the largest edit distance of "bk-tree".
+            strict: whether an image that cannot be read raises. By default it does if it is the
+                only one; among several it gets a `Reading` with `error` set, and the others are
+                read.
+
+        Returns:
+            For a single image its `Reading`; for a folder or an iterable a list, in the order of
+            the sources. A folder without images gives one `Reading`, with an error.
+
+        Raises:
+            ImageError: an image cannot be read, see `strict`.
+            ValueError: an option is out of range, or the lexicon has no word that can be read.
+        """
+        several = _is_several(source) or _is_folder(source)
+        sources: Any = source if _is_several(source) else [source]
+        readings = list(
+            self.stream(sources, batch_size=batch_size, lexicon=lexicon, method=method, delta=delta)
+        )
+        for reading in readings:
+            if reading.error is not None and (not several if strict is None else strict):
+                raise ImageError(reading.error)
+        return readings if several else readings[0]
+
+    def stream(
+        self,
+        sources: Iterable[Source],
+        *,
+        batch_size: int = 32,
+        lexicon: _Words = None,
+        method: Method = "bk-tree",
+        delta: int = 3,
+    ) -> Iterator[Reading]:
+        """`read` for more images than fit in memory: yields in order, while it reads.
+
+        An image that cannot be read gives a `Reading` with `error` set. Options are checked at
+        once, before the first image is asked for.
+        """
+        if batch_size < 1:
+            raise ValueError(f"read: batch_size must be at least 1, got {batch_size}")
+        if method not in ("bk-tree", "exhaustive"):
+            raise ValueError(f"read: method must be 'bk-tree' or 'exhaustive', got {method!r}")
+        if delta < 0:
+            raise ValueError(f"read: delta must be at least 0, got {delta}")
+        words = None if lexicon is None else self.lexicon(lexicon)
+        transcriber = Transcriber(self.charset, words, method, delta)
+        return self._stream(_expand(sources), batch_size, transcriber)
+
+    def lexicon(self, words: crnn_ext.Lexicon | _Pathlike | Iterable[str]) -> crnn_ext.Lexicon:
+        """Words for this model's charset, see `crnn.transcription.make_lexicon`."""
+        return make_lexicon(words, self.charset)
+
+    def _stream(
+        self, named: Iterator[tuple[str, Any]], batch_size: int, transcriber: Transcriber
+    ) -> Iterator[Reading]:
+        while window := list(itertools.islice(named, batch_size * _BATCHES_AT_ONCE)):
+            yield from self._read_window(window, batch_size, transcriber)
+
+    def _read_window(
+        self, window: list[tuple[str, Any]], batch_size: int, transcriber: Transcriber
+    ) -> list[Reading]:
+        readings: dict[int, Reading] = {}
+        prepared: dict[int, Prepared] = {}
+        for i, (name, source) in enumerate(window):
+            try:
+                prepared[i] = self._prepare(source, name)
+            except (ImageError, TypeError) as error:
+                readings[i] = Reading(name, error=str(error))
+        widths = {i: item.pixels.shape[2] for i, item in prepared.items()}
+        for batch in _batches(widths, batch_size):
+            names = [window[i][0] for i in batch]
+            results = self._read_batch([prepared[i] for i in batch], names, transcriber)
+            readings.update(zip(batch, results, strict=True))
+        return [readings[i] for i in range(len(window))]
+
+    def _prepare(self, source: Any, name: str) -> Prepared:
+        if isinstance(source, ImageError):
+            raise source
+        return images.prepare(images.load(source, name), self.preprocessing)
+
+    @torch.inference_mode()
+    def _read_batch(
+        self, batch: list[Prepared], names: list[str], transcriber: Transcriber
+    ) -> list[Reading]:
+        widths = torch.tensor([item.pixels.shape[2] for item in batch])
+        pixels = torch.zeros(len(batch), 1, self.preprocessing.height, int(widths.max()))
+        for i, item in enumerate(batch):
+            pixels[i, :, :, : widths[i]] = item.pixels
+        logits, lengths = self.model(pixels.to(self.device), widths.to(self.device))
+        transcripts = transcriber(logits.float().cpu(), lengths.cpu())
+        return [
+            self._reading(name, transcript, item)
+            for name, transcript, item in zip(names, transcripts, batch, strict=True)
+        ]
+
+    def _reading(self, name: str, transcript: Transcript | None, item: Prepared) -> Reading:
+        if transcript is None:
+            return Reading(name, error=f"read: logits of {name} must be finite, got NaN or inf")
+        symbols = [
+            Symbol(self.charset.symbols[label - 1], peak, span, self._box(*span, item))
+            for label, peak, span in zip(
+                transcript.labels, transcript.peaks, transcript.spans, strict=True
+            )
+        ]
+        text = self.charset.decode(transcript.labels)
+        return Reading(name, text, transcript.probability, tuple(symbols))
+
+    def _box(self, start: int, end: int, item: Prepared) -> tuple[float, float]:
+        """Columns of the original image on which the frames ``[start, end)`` are centred."""
+        half = self.model.frame_step / 2
+        left = sum(self.model.receptive_field(start)) / 2 - half
+        right = sum(self.model.receptive_field(end - 1)) / 2 + half
+        width = item.pixels.shape[2]
+        return (
+            min(max(left, 0.0), width) * item.scale,
+            min(max(right, 0.0), width) * item.scale,
+        )
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Recognizer: device must be a torch device such as 'cpu' or 'cuda', got {device!r}"
+        ) from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "Recognizer: device must be available, got 'cuda' where torch finds no CUDA device; "
+            "see `crnn doctor`"
+        )
+    return found
+
+
+def _is_folder(source: object) -> bool:
+    return isinstance(source, (str, os.PathLike)) and os.path.isdir(source)
+
+
+def _is_several(source: object) -> bool:
+    """Whether `source` holds sources rather than being one."""
+    single = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+    if isinstance(source, single) or hasattr(source, "read"):
+        return False
+    return isinstance(source, Iterable)
+
+
+def _expand(sources: Iterable[Source]) -> Iterator[tuple[str, Any]]:
+    """(name, source) of each image; a folder that gives none comes as its `ImageError`."""
+    for i, source in enumerate(sources):
+        name = images.name_of(source)
+        if not _is_folder(source):
+            anonymous = name.startswith("<") and name != "<stdin>"
+            yield (f"sources[{i}] {name}" if anonymous else name), source
+            continue
+        empty = True
+        try:
+            for path in images.images_in(name):
+                empty = False
+                yield path, path
+        except ImageError as error:
+            yield name, error
+            continue
+        if empty:
+            yield name, ImageError(f"load: {name} must hold an image, got a folder without any")
+
+
+def _batches(widths: dict[int, int], batch_size: int) -> Iterator[list[int]]:
+    """Indices in batches of similar width."""
+    batch: list[int] = []
+    for i in sorted(widths, key=widths.__getitem__):
+        # Sorted, so the newest is the widest: the batch is padded to it.
+        too_large = (len(batch) + 1) * widths[i] > _COLUMNS_IN_BATCH
+        if batch and (too_large or len(batch) == batch_size):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

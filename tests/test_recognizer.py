@@ -1,0 +1,379 @@
+"""Reading: sources, order, batches, confidence, places, lexicons, and errors that stop nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import save_tiny, tiny_checkpoint
+
+from crnn import ImageError, Reading, Recognizer, pretrained_models
+from crnn_ext import Lexicon
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def reader() -> Recognizer:
+    return Recognizer(tiny_checkpoint())
+
+
+def picture(seed: int, width: int = 100, height: int = 32) -> Image.Image:
+    """Smooth noise, so that scaling it changes little."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (4, max(2, width // 8)), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in (1, 2, 10):
+        picture(i, 80 + 10 * i).save(tmp_path / f"word_{i}.png")
+    (tmp_path / "labels.tsv").write_text("not an image")
+    return tmp_path
+
+
+# ---- sources ----------------------------------------------------------------------------------
+
+
+def test_one_source_gives_one_reading(reader: Recognizer, folder: Path) -> None:
+    path = folder / "word_1.png"
+    content = path.read_bytes()
+    expected = reader.read(path)
+    assert isinstance(expected, Reading)
+    assert expected.source == str(path)
+    assert expected.text
+    for source in (str(path), content, Image.open(path), np.asarray(Image.open(path))):
+        reading = reader.read(source)
+        assert (reading.text, reading.symbols) == (expected.text, expected.symbols)
+    with open(path, "rb") as file:
+        assert reader.read(file).text == expected.text
+
+
+def test_several_sources_give_a_list_in_order(reader: Recognizer, folder: Path) -> None:
+    paths = [folder / f"word_{i}.png" for i in (10, 1, 2)]
+    singles = [reader.read(path) for path in paths]
+    assert_same(reader.read(paths), singles)
+    assert_same(reader.read(tuple(paths)), singles)
+    assert_same(reader.read(iter(paths)), singles)
+    assert reader.read([]) == []
+
+
+def test_a_folder_is_its_images(reader: Recognizer, folder: Path) -> None:
+    readings = reader.read(folder)
+    assert [Path(r.source).name for r in readings] == ["word_1.png", "word_2.png", "word_10.png"]
+    assert_same(reader.read([folder, folder / "word_2.png"]), [*readings, readings[1]])
+
+
+def test_sources_without_a_name_are_numbered(reader: Recognizer) -> None:
+    readings = reader.read([picture(0), np.asarray(picture(1)), b""])
+    names = ["sources[0] <PIL image>", "sources[1] <array>", "sources[2] <bytes>"]
+    assert [r.source for r in readings] == names
+
+
+def assert_same(found: list[Reading], expected: list[Reading]) -> None:
+    """Equal up to the rounding of differently shaped matrix products."""
+    assert [r.source for r in found] == [r.source for r in expected]
+    for a, b in zip(found, expected, strict=True):
+        assert (a.text, a.error) == (b.text, b.error)
+        assert a.confidence == pytest.approx(b.confidence, rel=1e-3, abs=1e-12)
+        assert [(s.text, s.frames, s.box) for s in a.symbols] == [
+            (s.text, s.frames, s.box) for s in b.symbols
+        ]
+
+
+# ---- batches ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 64])
+def test_results_depend_neither_on_the_batch_nor_on_neighbours(
+    reader: Recognizer, batch_size: int
+) -> None:
+    images = [picture(i, width) for i, width in enumerate((300, 40, 101, 100, 163, 500, 99, 32))]
+    singles = [reader.read(image) for image in images]
+    together = reader.read(images, batch_size=batch_size)
+    assert len({r.text for r in together}) > 1
+    for found, expected in zip(together, singles, strict=True):
+        assert found.text == expected.text
+        assert found.confidence == pytest.approx(expected.confidence, rel=1e-3, abs=1e-12)
+
+
+def test_batches_are_bounded_in_columns(
+    reader: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    forward = reader.model.forward
+
+    def record(images: torch.Tensor, widths: torch.Tensor) -> Any:
+        shapes.append(tuple(images.shape))
+        return forward(images, widths)
+
+    monkeypatch.setattr(reader.model, "forward", record)
+    wide = [Image.new("L", (20_000, 32)), *[picture(i) for i in range(5)]]
+    assert len(reader.read(wide * 5, batch_size=16)) == 30
+    assert all(n * width <= 16384 and n <= 16 for n, _, _, width in shapes)
+    assert sorted({width for *_, width in shapes}) == [100, 4096]
+
+
+def test_a_stream_reads_no_further_than_it_must(reader: Recognizer) -> None:
+    taken = itertools.count()
+    last = 0
+
+    def endless() -> Iterator[Image.Image]:
+        nonlocal last
+        while True:
+            last = next(taken)
+            yield picture(last % 3)
+
+    first = list(itertools.islice(reader.stream(endless(), batch_size=2), 20))
+    assert len(first) == 20
+    assert last < 40
+
+
+def test_many_threads_may_read_at_once(reader: Recognizer) -> None:
+    images = [picture(i, 80 + 20 * i) for i in range(6)]
+    expected = [r.text for r in reader.read(images)]
+    found: dict[int, list[str]] = {}
+
+    def work(k: int) -> None:
+        found[k] = [r.text for r in reader.read(images, batch_size=1 + k)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == dict.fromkeys(range(4), expected)
+
+
+def test_reading_leaves_no_graph_and_no_training_mode(reader: Recognizer) -> None:
+    before = {k: v.clone() for k, v in reader.model.state_dict().items()}
+    reader.read([picture(0), picture(1)])
+    assert not reader.model.training
+    assert all(p.grad is None for p in reader.model.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in reader.model.state_dict().items())
+
+
+# ---- confidence and places --------------------------------------------------------------------
+
+
+def test_symbols_lie_in_order_in_the_image(reader: Recognizer) -> None:
+    for width, height in ((400, 64), (37, 80), (1000, 30)):
+        reading = reader.read(picture(3, width, height))
+        assert reading.symbols
+        assert "".join(s.text for s in reading.symbols) == reading.text
+        edges = [edge for s in reading.symbols for edge in s.box]
+        assert edges == sorted(edges)
+        assert edges[0] >= 0.0
+        assert edges[-1] <= width
+        assert all(0.0 < s.confidence <= 1.0 for s in reading.symbols)
+        assert all(start < end for start, end in (s.frames for s in reading.symbols))
+
+
+def test_a_box_is_where_its_frames_are_centred(reader: Recognizer) -> None:
+    # 400 x 64 is halved; a frame is 4 columns of that, 8 of the original.
+    reading = reader.read(picture(3, 400, 64))
+    symbol = next(s for s in reading.symbols if s.frames[0] > 0)
+    start, end = symbol.frames
+    first, last = (sum(reader.model.receptive_field(t)) / 2 for t in (start, end - 1))
+    assert symbol.box == (2 * (first - 2), min(400.0, 2 * (last + 2)))
+
+
+def test_json(reader: Recognizer) -> None:
+    reading = reader.read(picture(3))
+    fields = json.loads(reading.to_json())
+    assert fields == reading.to_dict()
+    assert set(fields) == {"source", "text", "confidence", "symbols", "error"}
+    symbol = reading.symbols[0]
+    assert fields["symbols"][0] == {
+        "text": symbol.text,
+        "confidence": symbol.confidence,
+        "frames": list(symbol.frames),
+        "box": list(symbol.box),
+    }
+
+
+# ---- lexicons ---------------------------------------------------------------------------------
+
+
+def test_the_exhaustive_answer_is_a_word_of_the_lexicon(reader: Recognizer) -> None:
+    words = ["abc", "bad", "cafe", "feed", "head", "hedge"]
+    images = [picture(i) for i in range(6)]
+    for reading in reader.read(images, lexicon=words, method="exhaustive"):
+        assert reading.text in words
+        assert "".join(s.text for s in reading.symbols) == reading.text
+        edges = [edge for s in reading.symbols for edge in s.frames]
+        assert edges == sorted(edges)
+
+
+def test_a_lexicon_that_holds_the_free_reading_returns_it(reader: Recognizer) -> None:
+    free = reader.read(picture(3))
+    bound = reader.read(picture(3), lexicon=[free.text], delta=0)
+    assert bound.text == free.text
+    assert bound.confidence == pytest.approx(free.confidence, rel=1e-4)
+
+
+def test_beyond_delta_the_free_reading_stays(reader: Recognizer) -> None:
+    free = reader.read(picture(3))
+    bound = reader.read(picture(3), lexicon=["h" * 25], delta=1)
+    assert bound.text == free.text
+
+
+def test_a_lexicon_from_a_file_folds_case_and_skips_unknown_symbols(
+    reader: Recognizer, tmp_path: Path
+) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("\ufeffCafe\n\n  head \nnaïve\n", encoding="utf-8")
+    lexicon = reader.lexicon(path)
+    assert lexicon.words == ("cafe", "head")
+    assert lexicon.skipped == ("naïve",)
+    assert reader.lexicon(lexicon) is lexicon
+    assert reader.read(picture(0), lexicon=path, method="exhaustive").text in lexicon.words
+
+
+@pytest.mark.parametrize(
+    ("lexicon", "message"),
+    [
+        ([], "Lexicon: words must hold at least one word, got none"),
+        (["xyz"], "Lexicon: words must hold at least one word, got none (1 skipped"),
+        (
+            "no_such_file.txt",
+            "read: lexicon must be a readable file, got no_such_file.txt (No such",
+        ),
+        (Lexicon(["a"], "ab"), "read: lexicon must have the model's 8 symbols, got 2 others"),
+    ],
+)
+def test_bad_lexicons(reader: Recognizer, lexicon: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        reader.read(picture(0), lexicon=lexicon)
+
+
+def test_a_lexicon_that_is_not_text(reader: Recognizer, tmp_path: Path) -> None:
+    path = tmp_path / "words.bin"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"^read: lexicon must be UTF-8 text, got "):
+        reader.lexicon(path)
+
+
+# ---- errors -----------------------------------------------------------------------------------
+
+
+def test_a_bad_image_stops_nothing(reader: Recognizer, folder: Path) -> None:
+    (folder / "word_3.png").write_text("no image")
+    missing = str(folder / "none.png")
+    sources = [folder, missing, None, picture(0)]
+    readings = reader.read(sources)  # type: ignore[call-overload]
+    assert [r.error is None for r in readings] == [True, True, False, True, False, False, True]
+    wrong = [r for r in readings if r.error is not None]
+    assert all((r.text, r.confidence, r.symbols) == ("", 0.0, ()) for r in wrong)
+    assert f"{folder / 'word_3.png'} must be an image of a known format, got text" in str(
+        wrong[0].error
+    )
+    assert wrong[1].error == f"load: {missing} must be an existing file, got none there"
+    assert str(wrong[2].error).startswith("load: sources[2] <NoneType> must be a path, bytes")
+    with pytest.raises(ImageError, match=r"word_3\.png must be an image"):
+        reader.read(sources, strict=True)  # type: ignore[call-overload]
+
+
+def test_a_single_bad_image_raises_unless_asked_not_to(reader: Recognizer) -> None:
+    with pytest.raises(ImageError, match=r"none\.png must be an existing file"):
+        reader.read("none.png")
+    reading = reader.read("none.png", strict=False)
+    assert reading.error == "load: none.png must be an existing file, got none there"
+
+
+def test_a_folder_without_images(reader: Recognizer, tmp_path: Path) -> None:
+    (reading,) = reader.read(tmp_path)
+    assert reading.error == f"load: {tmp_path} must hold an image, got a folder without any"
+    with pytest.raises(ImageError, match="got a folder without any"):
+        reader.read(tmp_path, strict=True)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (20_000, 32), (20_000, 1)])
+def test_extreme_sizes_are_read(reader: Recognizer, size: tuple[int, int]) -> None:
+    reading = reader.read(Image.new("L", size, 128))
+    assert reading.error is None
+    assert all(0 <= s.box[0] < s.box[1] <= size[0] for s in reading.symbols)
+
+
+def test_a_model_that_overflows_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Recognizer(tiny_checkpoint())
+    with torch.no_grad():
+        broken.model.head.bias.fill_(float("inf"))
+    (reading,) = broken.read([picture(0)])
+    assert reading.error == "read: logits of sources[0] <PIL image> must be finite, got NaN or inf"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "read: batch_size must be at least 1, got 0"),
+        ({"method": "beam"}, "read: method must be 'bk-tree' or 'exhaustive', got 'beam'"),
+        ({"delta": -1}, "read: delta must be at least 0, got -1"),
+    ],
+)
+def test_bad_options(reader: Recognizer, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        reader.read(picture(0), **options)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        reader.stream([], **options)
+
+
+# ---- loading ----------------------------------------------------------------------------------
+
+
+def test_from_a_file(tmp_path: Path) -> None:
+    path = save_tiny(tmp_path / "m.safetensors")
+    expected = Recognizer(tiny_checkpoint()).read(picture(0))
+    for source in (path, str(path)):
+        assert Recognizer.from_pretrained(source).read(picture(0)) == expected
+
+
+def test_an_unknown_name_lists_what_exists() -> None:
+    known = ", ".join(pretrained_models()) or "(none installed)"
+    message = f"from_pretrained: name must be a path or one of {known}, got 'huge'"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Recognizer.from_pretrained("huge")
+
+
+@pytest.mark.parametrize("name", ["none.safetensors", "folder/none", "../none"])
+def test_what_looks_like_a_path_is_one(name: str) -> None:
+    message = f"load: {name} must be an existing file, got none there"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Recognizer.from_pretrained(name)
+
+
+def test_unknown_devices() -> None:
+    with pytest.raises(
+        ValueError, match=r"^Recognizer: device must be a torch device such as 'cpu'"
+    ):
+        Recognizer(tiny_checkpoint(), device="toaster")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match=r"^Recognizer: device must be available, got 'cuda'"):
+        Recognizer(tiny_checkpoint(), device="cuda")
+
+
+@pytest.mark.parametrize("name", pretrained_models())
+def test_pretrained_models_read_the_examples(name: str) -> None:
+    """At least 12 real photographs of the 20, as the README shows."""
+    examples = Path(__file__).resolve().parent.parent / "examples"
+    truth = dict(
+        line.split("\t")
+        for line in (examples / "labels.tsv").read_text(encoding="utf-8").splitlines()
+    )
+    readings = Recognizer.from_pretrained(name).read(examples)
+    assert {Path(r.source).name for r in readings} == set(truth)
+    right = sum(r.text == truth[Path(r.source).name].lower() for r in readings)
+    assert right >= 12

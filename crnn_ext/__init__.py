@@ -22,6 +22,7 @@ if _C.version != __version__:
         f"{__version__}; run `pip install .` again"
     )
 
+from crnn_ext._build import BuildInfo, CudaDevice, build_info
 from crnn_ext.ctc import CTCLoss, ctc_loss
 from crnn_ext.lexicon import Lexicon, LexiconResult
 from crnn_ext.lstm import LSTM
@@ -33,11 +34,14 @@ built_with_cuda: bool = _C.built_with_cuda
 __all__ = [
     "LSTM",
     "BKTree",
+    "BuildInfo",
     "CTCLoss",
+    "CudaDevice",
     "GreedyResult",
     "Lexicon",
     "LexiconResult",
     "__version__",
+    "build_info",
     "built_with_cuda",
     "collapse",
     "ctc_loss",

@@ -1,0 +1,230 @@
+"""Read images and print what they say.
+
+One line for each image: file, text, confidence. The confidence is the probability of the text
+given the image, by the exact sum over all alignments.
+
+A folder stands for all images below it. An image that cannot be read is reported on stderr, and
+the others are read all the same.
+
+exit status: 0 all images were read, 1 some were not, 2 nothing could start (arguments, model,
+lexicon).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crnn.reading import Reading
+
+EXAMPLES = """\
+  crnn read word.jpg sign.png             two images
+  crnn read photos/ --format tsv          a folder, as a table for other programs
+  crnn read photos/ --format json         one JSON object a line, with each symbol's place
+  crnn read photos/ --min-confidence 0.8  only what is fairly certain
+  crnn read signs/ --lexicon streets.txt  only words of a list
+  curl -s https://example.org/a.png | crnn read -
+"""
+
+# Lines are aligned in groups: a group is printed as soon as it is read.
+_GROUP = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="image file, folder, or - for an image on stdin"
+    )
+    parser.add_argument(
+        "--model",
+        default="small",
+        metavar="NAME_OR_PATH",
+        help="a model of the package or a .safetensors file (default: %(default)s)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument(
+        "--batch-size",
+        type=_positive,
+        default=32,
+        metavar="N",
+        help="images that go through the network together (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=sorted(_WRITERS),
+        default="text",
+        help="text: aligned columns; tsv: the same, tab-separated, with \\t, \\n and \\\\ escaped; "
+        "json: an object a line, also for images that cannot be read (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lexicon", metavar="FILE", help="read only words of this UTF-8 file, one a line"
+    )
+    parser.add_argument(
+        "--method",
+        choices=("bk-tree", "exhaustive"),
+        default="bk-tree",
+        help="with --lexicon: exhaustive looks at every word; bk-tree at those within --delta "
+        "edits of what is read without it, and keeps that where there is none "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--delta",
+        type=_whole,
+        default=3,
+        metavar="N",
+        help="the largest edit distance of bk-tree (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-confidence",
+        type=_probability,
+        default=0.0,
+        metavar="P",
+        help="leave out what was read with a confidence below P in [0, 1]",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from crnn.cli import CommandError
+    from crnn.recognizer import Recognizer
+
+    try:
+        recognizer = Recognizer.from_pretrained(args.model, args.device)
+        lexicon = None if args.lexicon is None else recognizer.lexicon(args.lexicon)
+    except ValueError as error:
+        raise CommandError(error) from error
+    if lexicon is not None and lexicon.skipped:
+        print(
+            f"crnn: words of {_printable(args.lexicon)} with symbols that the model lacks are left "
+            f"out: {len(lexicon.skipped)}, such as {lexicon.skipped[0]!r}",
+            file=sys.stderr,
+        )
+    # File names may hold bytes that are not text.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    readings = recognizer.stream(
+        _sources(args.paths),
+        batch_size=args.batch_size,
+        lexicon=lexicon,
+        method=args.method,
+        delta=args.delta,
+    )
+    count = failed = 0
+    write = _WRITERS[args.format]
+    for group in _progress(readings, args.paths):
+        for reading in group:
+            count += 1
+            if reading.error is not None:
+                failed += 1
+                print(f"crnn: {_printable(reading.error)}", file=sys.stderr)
+        write([r for r in group if r.error is not None or r.confidence >= args.min_confidence])
+    if failed:
+        print(f"crnn: {failed} of {count} images could not be read", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _whole(text: str, least: int = 0) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text!r}")
+    return value
+
+
+def _positive(text: str) -> int:
+    return _whole(text, least=1)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number in [0, 1], got {text!r}")
+    return value
+
+
+def _sources(paths: Iterable[str]) -> Iterator[Any]:
+    for path in paths:
+        yield sys.stdin.buffer if path == "-" else path
+
+
+def _progress(readings: Iterator[Reading], paths: list[str]) -> Iterator[list[Reading]]:
+    """Groups of readings; a bar on a terminal if it takes more than two seconds."""
+    from tqdm import tqdm
+
+    hidden = not sys.stderr.isatty()
+    total = None if hidden else _count(paths)
+    with tqdm(total=total, unit="image", disable=hidden, delay=2.0, leave=False) as bar:
+        counted = _each(readings, bar.update)
+        while group := list(itertools.islice(counted, _GROUP)):
+            bar.clear()
+            yield group
+
+
+def _each(readings: Iterator[Reading], done: Callable[[int], object]) -> Iterator[Reading]:
+    for reading in readings:
+        done(1)
+        yield reading
+
+
+def _count(paths: Iterable[str]) -> int:
+    from crnn.images import ImageError, images_in
+
+    count = 0
+    for path in paths:
+        try:
+            count += sum(1 for _ in images_in(path)) if os.path.isdir(path) else 1
+        except ImageError:
+            count += 1
+    return count
+
+
+def _printable(text: str) -> str:
+    """`text` with control characters and stray bytes escaped: file names can hold anything."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def _write_text(readings: list[Reading]) -> None:
+    rows = [
+        (_printable(r.source), _printable(r.text), f"{r.confidence:.3f}")
+        for r in readings
+        if r.error is None
+    ]
+    if not rows:
+        return
+    source_width = max(len(row[0]) for row in rows)
+    text_width = max(len(row[1]) for row in rows)
+    for source, text, confidence in rows:
+        print(f"{source:<{source_width}}  {text:<{text_width}}  {confidence}")
+    sys.stdout.flush()
+
+
+def _write_tsv(readings: list[Reading]) -> None:
+    escapes = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+    for r in readings:
+        if r.error is None:
+            source, text = r.source.translate(escapes), r.text.translate(escapes)
+            print(source, text, f"{r.confidence:.6g}", sep="\t")
+    sys.stdout.flush()
+
+
+def _write_json(readings: list[Reading]) -> None:
+    for r in readings:
+        print(r.to_json())
+    sys.stdout.flush()
+
+
+_WRITERS: dict[str, Callable[[list[Reading]], None]] = {
+    "text": _write_text,
+    "tsv": _write_tsv,
+    "json": _write_json,
+}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from reference import text as reference
 
 import crnn_ext
+from crnn_ext import _C
 
 word_lists = st.lists(st.text(st.sampled_from("abcé😀\ud800"), max_size=12), max_size=40)
 
@@ -31,12 +35,44 @@ def test_equals_linear_scan(words: list[str], query: str, delta: int) -> None:
     assert (query in tree) == (query in words)
 
 
-@pytest.mark.parametrize("delta", range(7))
-def test_many_words(delta: int) -> None:
-    words = random_words(800)
-    tree = crnn_ext.BKTree(words)
-    for query in [*random_words(10, seed=1), "", "zzzzzzzzzzzzzzzz", words[0]]:
-        assert tree.query(query, delta) == reference.words_within(words, query, delta)
+def test_many_words_added_bit_by_bit() -> None:
+    """Enough words that subtrees are searched, others scanned, and the newest not yet copied."""
+    words = list(dict.fromkeys(random_words(4000)))
+    tree = crnn_ext.BKTree(words[:3000])
+    tree.extend(words[3000:3200])
+    for query in [*random_words(8, seed=1), "", "zzzzzzzzzzzzzzzz", words[0]]:
+        nearest = reference.words_within(words[:3200], query, 6)
+        for delta in range(7):
+            assert tree.query(query, delta) == [pair for pair in nearest if pair[1] <= delta]
+    tree.extend(words[3200:])
+    for word in words[3200:]:
+        tree.add(word)
+    assert list(tree) == words
+    query = "fedcba"
+    assert tree.query(query, 3) == reference.words_within(words, query, 3)
+
+
+LEVELS = ("baseline", "avx2", "avx512")
+
+
+@pytest.mark.parametrize("level", LEVELS[: LEVELS.index(_C.simd_level()) + 1])
+def test_every_simd_level(level: str) -> None:
+    script = (
+        "import crnn_ext, random\n"
+        "rng = random.Random(0)\n"
+        "words = [''.join(rng.choices('abcdef', k=rng.randrange(1, 11))) for _ in range(4000)]\n"
+        "print(crnn_ext._C.simd_level(), crnn_ext.BKTree(words).query_batch(words[:50], 3))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        env={**os.environ, "CRNN_SIMD": level},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = random_words(4000)
+    expected = crnn_ext.BKTree(words).query_batch(words[:50], 3)
+    assert run.stdout == f"{level} {expected}\n"
 
 
 def test_words_longer_than_a_block() -> None:

@@ -57,14 +57,10 @@ std::string BkTree::save() const {
   put(out, kCodePoints, 4);
   put(out, nodes_.size(), 8);
   put(out, units_.size(), 8);
-  std::vector<uint32_t> parents(nodes_.size(), 0);
-  for (uint32_t i = 0; i < nodes_.size(); ++i) {
-    for (uint32_t c = nodes_[i].first_child; c != kNone; c = nodes_[c].next_sibling) parents[c] = i;
-  }
-  for (size_t i = 0; i < nodes_.size(); ++i) {
-    put(out, nodes_[i].length, 4);
-    put(out, parents[i], 4);
-    put(out, nodes_[i].edge, 4);
+  for (const Node& node : nodes_) {
+    put(out, node.length, 4);
+    put(out, node.parent, 4);
+    put(out, node.edge, 4);
   }
   for (uint32_t unit : units_) put(out, unit, 4);
   put(out, checksum(out.data(), out.size()), 8);
@@ -117,6 +113,7 @@ BkTree BkTree::load(const std::string& bytes) {
     if (i % 1024 == 0) poll_interrupt();
   }
   if (left != 0) reject("its words are shorter than their total");
+  tree.copy_if_many_are_new();
   return tree;
 }
 

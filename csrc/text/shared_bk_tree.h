@@ -29,17 +29,12 @@ class SharedBkTree {
 
   // Adds the words in order and returns how many were new. An exception leaves those before it in.
   int64_t extend(const WordList& words) {
-    std::unique_lock<std::shared_mutex> lock(mutex_);
-    int64_t added = 0;
-    for (int64_t i = 0; i < words.size(); ++i) {
-      added += tree_.add(words[i]) ? 1 : 0;
-      if (i % 64 == 0) poll_interrupt();
-    }
-    return added;
+    const auto lock = writing();
+    return tree_.extend(words);
   }
 
   std::vector<Found> query(const WordList& words, int64_t delta, int num_threads) const {
-    std::shared_lock<std::shared_mutex> lock(mutex_);
+    const auto lock = reading();
     std::vector<Found> results(static_cast<size_t>(words.size()));
     parallel_for(words.size(), 4, num_threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -54,30 +49,42 @@ class SharedBkTree {
   }
 
   bool contains(Units word) const {
-    std::shared_lock<std::shared_mutex> lock(mutex_);
+    const auto lock = reading();
     return tree_.contains(word);
   }
 
   int64_t size() const {
-    std::shared_lock<std::shared_mutex> lock(mutex_);
+    const auto lock = reading();
     return tree_.size();
   }
 
   // Words [begin, end) in the order of addition, as far as there are any.
   WordList slice(int64_t begin, int64_t end) const {
-    std::shared_lock<std::shared_mutex> lock(mutex_);
+    const auto lock = reading();
     WordList words;
     for (int64_t i = begin; i < end && i < tree_.size(); ++i) words.append(tree_.word(i));
     return words;
   }
 
   std::string save() const {
-    std::shared_lock<std::shared_mutex> lock(mutex_);
+    const auto lock = reading();
     return tree_.save();
   }
 
  private:
+  // Readers pass the gate one by one; a waiting writer holds it, so that a stream of readers
+  // cannot keep the writer out.
+  std::shared_lock<std::shared_mutex> reading() const {
+    std::lock_guard<std::mutex> gate(gate_);
+    return std::shared_lock<std::shared_mutex>(mutex_);
+  }
+  std::unique_lock<std::shared_mutex> writing() {
+    std::lock_guard<std::mutex> gate(gate_);
+    return std::unique_lock<std::shared_mutex>(mutex_);
+  }
+
   BkTree tree_;
+  mutable std::mutex gate_;
   mutable std::shared_mutex mutex_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "common/error.h"
 #include "common/parallel.h"
@@ -27,9 +28,9 @@ struct BestWord {
 }  // namespace
 
 Lexicon::Lexicon(const WordList& words) {
-  for (int64_t i = 0; i < words.size(); ++i) {
-    if (!tree_.add(words[i])) fail("Lexicon", "words", "differ from each other", i);
-    if (i % 64 == 0) poll_interrupt();
+  const int64_t added = tree_.extend(words);
+  if (added != words.size()) {
+    fail("Lexicon", "words", "differ from each other", std::to_string(words.size() - added) + " repeated");
   }
 }
 

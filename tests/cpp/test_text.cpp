@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstring>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,7 +21,13 @@ namespace {
 
 Units view(const Word& word) { return {word.data(), static_cast<int64_t>(word.size())}; }
 
-Word from(const std::u32string& text) { return Word(text.begin(), text.end()); }
+BkTree tree_of(const std::vector<std::u32string>& texts) {
+  WordList list;
+  for (const std::u32string& text : texts) list.append(view(Word(text.begin(), text.end())));
+  BkTree tree;
+  tree.extend(list);
+  return tree;
+}
 
 int64_t reference_distance(const Word& a, const Word& b) {
   std::vector<int64_t> row(b.size() + 1);
@@ -79,54 +86,65 @@ TEST(text, distance_equals_reference) {
   }
 }
 
+// Enough words that large subtrees are searched, small ones scanned, and the newest not yet copied.
 TEST(text, tree_equals_scan) {
   std::mt19937 random(2);
-  std::vector<Word> words;
+  std::set<Word> words;
   BkTree tree;
-  for (int i = 0; i < 500; ++i) {
-    Word word = random_word(random, i % 50 == 0 ? 100 : 8, 1);
-    const bool is_new = std::find(words.begin(), words.end(), word) == words.end();
-    CHECK_EQUAL(tree.add(view(word)), is_new);
-    if (is_new) words.push_back(word);
+  for (int part : {1, 30, 2000, 1000, 100}) {
+    WordList list;
+    int64_t is_new = 0;
+    for (int i = 0; i < part; ++i) {
+      const Word word = random_word(random, i % 50 == 0 ? 100 : 8, 1);
+      list.append(view(word));
+      is_new += words.insert(word).second ? 1 : 0;
+    }
+    CHECK_EQUAL(tree.extend(list), is_new);
+    CHECK_EQUAL(tree.size(), static_cast<int64_t>(words.size()));
+    for (int i = 0; i < 30; ++i) {
+      const Word query = random_word(random, i % 10 == 0 ? 100 : 8, 1);
+      const int64_t delta = i % 5;
+      std::vector<std::pair<int64_t, Word>> expected;
+      for (const Word& word : words) {
+        const int64_t distance = reference_distance(word, query);
+        if (distance <= delta) expected.emplace_back(distance, word);
+      }
+      std::sort(expected.begin(), expected.end());
+      const std::vector<BkTree::Match> matches = tree.query(view(query), delta);
+      CHECK_EQUAL(matches.size(), expected.size());
+      for (size_t m = 0; m < matches.size(); ++m) {
+        CHECK_EQUAL(matches[m].distance, expected[m].first);
+        CHECK(tree.word(matches[m].index) == view(expected[m].second));
+      }
+      CHECK_EQUAL(tree.contains(view(query)), words.count(query) == 1);
+    }
   }
-  CHECK_EQUAL(tree.size(), static_cast<int64_t>(words.size()));
-  for (int i = 0; i < 100; ++i) {
-    const Word query = random_word(random, i % 10 == 0 ? 100 : 8, 1);
-    const int64_t delta = i % 5;
-    std::vector<std::pair<int64_t, Word>> expected;
-    for (const Word& word : words) {
-      const int64_t distance = reference_distance(word, query);
-      if (distance <= delta) expected.emplace_back(distance, word);
-    }
-    std::sort(expected.begin(), expected.end());
-    const std::vector<BkTree::Match> matches = tree.query(view(query), delta);
-    CHECK_EQUAL(matches.size(), expected.size());
-    for (size_t m = 0; m < matches.size(); ++m) {
-      CHECK_EQUAL(matches[m].distance, expected[m].first);
-      CHECK(tree.word(matches[m].index) == view(expected[m].second));
-    }
-    const bool known = std::find(words.begin(), words.end(), query) != words.end();
-    CHECK_EQUAL(tree.contains(view(query)), known);
+}
+
+TEST(text, outline_is_a_lower_bound) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 3000; ++round) {
+    const Word a = random_word(random, 12, 61), b = random_word(random, 12, 61);
+    const int64_t distance = reference_distance(a, b);
+    const crnn::Outline other = crnn::outline_of(view(b));
+    uint32_t selected[1];
+    CHECK_EQUAL(crnn::select_near(&other, 1, crnn::outline_of(view(a)), distance, selected), 1);
+    CHECK_EQUAL(selected[0], 0u);
   }
 }
 
 TEST(text, file_round_trip) {
-  BkTree tree;
-  for (const char32_t* word : {U"tree", U"", U"trees", U"\U0001F600", U"three"}) {
-    tree.add(view(from(word)));
-  }
+  const BkTree tree = tree_of({U"tree", U"", U"trees", U"\U0001F600", U"three"});
   const std::string bytes = tree.save();
   CHECK_EQUAL(BkTree::announced_size(bytes), bytes.size());
   const BkTree copy = BkTree::load(bytes);
   CHECK_EQUAL(copy.save(), bytes);
-  CHECK_EQUAL(copy.query(view(from(U"tree")), 1).size(), 3u);
+  CHECK_EQUAL(copy.query(view({U't', U'r', U'e', U'e'}), 1).size(), 3u);
   CHECK_EQUAL(BkTree::load(BkTree().save()).size(), 0);
 }
 
 TEST(text, damaged_files_are_refused) {
-  BkTree tree;
-  for (const char32_t* word : {U"a", U"ab", U"b"}) tree.add(view(from(word)));
-  const std::string bytes = tree.save();
+  const std::string bytes = tree_of({U"a", U"ab", U"b"}).save();
   for (size_t i = 0; i < bytes.size(); ++i) {
     std::string bad = bytes;
     bad[i] = static_cast<char>(bad[i] ^ 1);
@@ -138,11 +156,13 @@ TEST(text, damaged_files_are_refused) {
 // Any contents under a right checksum: refused, or a tree that can be used.
 TEST(text, forged_files_do_no_harm) {
   std::mt19937 random(3);
+  WordList list;
+  for (int i = 0; i < 12; ++i) list.append(view(random_word(random, 5, 1)));
   BkTree tree;
-  for (int i = 0; i < 12; ++i) tree.add(view(random_word(random, 5, 1)));
+  tree.extend(list);
   const std::string bytes = tree.save();
   int accepted = 0;
-  for (int round = 0; round < 20000; ++round) {
+  for (int round = 0; round < 5000; ++round) {
     std::string forged = bytes;
     for (uint64_t n = random() % 4 + 1; n > 0; --n) {
       const uint32_t values[] = {0, 1, 2, 5, 12, 0x10FFFF, 0x110000, 0x7FFFFFFF, 0xFFFFFFFF};
@@ -156,7 +176,10 @@ TEST(text, forged_files_do_no_harm) {
       const Word word = random_word(random, 5, 1);
       copy.query(view(word), static_cast<int64_t>(random() % 6));
       copy.contains(view(word));
-      copy.add(view(word));
+      WordList more;
+      const int few_or_many = accepted % 50 == 0 ? 300 : 1;  // many: the tree is copied
+      for (int i = 0; i < few_or_many; ++i) more.append(view(random_word(random, 5, 1)));
+      copy.extend(more);
       copy.query(view(word), crnn::kNoBound);
     } catch (const std::invalid_argument&) {
     }

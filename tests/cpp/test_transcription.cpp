@@ -164,5 +164,5 @@ TEST(transcription, lexicon_without_a_candidate_gives_the_greedy_reading) {
     }
   }
   CHECK_EQUAL(THROWN(std::invalid_argument, Lexicon(list({{1}, {1}}))),
-              "Lexicon: words must differ from each other, got 1");
+              "Lexicon: words must differ from each other, got 1 repeated");
 }

@@ -30,7 +30,8 @@ struct BestWord {
 Lexicon::Lexicon(const WordList& words) {
   const int64_t added = tree_.extend(words);
   if (added != words.size()) {
-    fail("Lexicon", "words", "differ from each other", std::to_string(words.size() - added) + " repeated");
+    fail("Lexicon", "words", "differ from each other",
+         std::to_string(words.size() - added) + " repeated");
   }
 }
 

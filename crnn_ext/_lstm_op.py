@@ -54,7 +54,7 @@ def layer_forward(
     y, h_n, c_n = x.new_empty(T, N, D * H), torch.empty_like(h0), torch.empty_like(c0)
     # The kernels skip padding; what an operator returns must be defined everywhere.
     new = x.new_zeros if training and lengths is not None else x.new_empty
-    gates = new((D, T, N, 4 * H))
+    gates = new((D, T, N, 4 * H) if training else (0,))
     cells = new((D, T, N, H) if training else (0,))
     run = _C.lstm_forward_f64 if x.dtype == torch.float64 else _C.lstm_forward_f32
     run(
@@ -69,11 +69,11 @@ def layer_forward(
         y.data_ptr(),
         h_n.data_ptr(),
         c_n.data_ptr(),
-        gates.data_ptr(),
+        gates.data_ptr() if training else 0,
         cells.data_ptr() if training else 0,
         torch.get_num_threads(),
     )
-    return y, h_n, c_n, gates if training else x.new_empty(0), cells
+    return y, h_n, c_n, gates, cells
 
 
 def _h_before(y: Tensor, h0: Tensor, d: int, lengths: Tensor | None) -> Tensor:

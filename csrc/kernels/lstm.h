@@ -35,8 +35,8 @@ struct LstmForward {
   const Scalar *h0, *c0;   // [D, N, H]
   Scalar* y;               // out [T, N, D*H]; zero where t >= length
   Scalar *h_n, *c_n;       // out [D, N, H]: the state after the last frame, h0 and c0 if none
-  Scalar* gates;           // out [D, T, N, 4H]: activated gates (unspecified if cells is null)
-  Scalar* cells;           // out [D, T, N, H]: c_t for the backward pass; null: not kept
+  Scalar* gates;  // out [D, T, N, 4H]: activated gates for the backward pass; null: not kept
+  Scalar* cells;  // out [D, T, N, H]: c_t for the backward pass; null where gates is
   // gates and cells are not written where t >= length.
 };
 

@@ -1,13 +1,15 @@
 // The float LSTM on the CPU: scratch, the order of work and the threads. What runs on vectors is in
 // lstm_forward.cpp and lstm_backward.cpp.
 //
-// Forward: pack the weights into panels, project all frames, then take each item (a direction and
-// some of the samples) through time. Backward: pack w_hh by rows, then the items in reverse.
+// Forward: pack the weights into panels, then take each item (a direction and some of the samples)
+// through time. Backward: pack w_hh by rows, then the items in reverse.
 #include "kernels/lstm.h"
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "common/parallel.h"
@@ -16,9 +18,10 @@
 namespace crnn {
 namespace {
 
-// Frames projected together: with one panel of w_ih they fit the second-level cache at I = 512.
-constexpr int64_t kProjectRows = 192;
-// Units packed together, a multiple of the lanes of every level.
+// Frames projected ahead of the recurrence, over all samples of an item: at H = 256 their gates
+// are 768 KB, which the second-level cache of current processors holds.
+constexpr int64_t kRowsAhead = 192;
+// Units packed by one call, a multiple of the lanes of every level.
 constexpr int64_t kPackUnits = 16;
 
 void pack_gates(const float* w, int64_t H, int64_t K, int64_t begin, int64_t end, float* panels) {
@@ -27,21 +30,49 @@ void pack_gates(const float* w, int64_t H, int64_t K, int64_t begin, int64_t end
 void pack_transposed(const float* w, int64_t H, float* panels) {
   CRNN_DISPATCH(lstm_pack_transposed, w, H, panels);
 }
-void project(const LstmForward<float>& args, const LstmRows& rows, const float* panels,
-             const float* bias) {
-  CRNN_DISPATCH(lstm_project, args, rows, panels, bias);
+void forward_item(const LstmForward<float>& args, const LstmItem& item, const float* panels_ih,
+                  const float* panels_hh, const float* bias) {
+  CRNN_DISPATCH(lstm_forward_item, args, item, panels_ih, panels_hh, bias);
 }
-void recur(const LstmForward<float>& args, const LstmItem& item, const float* panels) {
-  CRNN_DISPATCH(lstm_recur, args, item, panels);
-}
-void recur_back(const LstmBackward<float>& args, const LstmItem& item, const float* panels) {
-  CRNN_DISPATCH(lstm_recur_back, args, item, panels);
+void backward_item(const LstmBackward<float>& args, const LstmItem& item, const float* panels) {
+  CRNN_DISPATCH(lstm_backward_item, args, item, panels);
 }
 
-// Memory that is not initialised: every float is written before it is read.
-std::unique_ptr<float[]> scratch(int64_t size) {
-  return std::unique_ptr<float[]>(new float[static_cast<size_t>(size)]);
-}
+// Uninitialised floats, aligned to cache lines so that no vector of weights straddles two.
+//
+// A thread keeps the last block that it used for its next call: mapping and zeroing 6 MB of new
+// pages would take longer than packing the weights into them. A call within a call (a Python signal
+// handler) finds none kept and allocates its own.
+class Scratch {
+ public:
+  explicit Scratch(int64_t size) : block_(std::exchange(kept(), Block{})) {
+    if (block_.size < size) block_ = Block(size);
+  }
+  ~Scratch() { kept() = std::move(block_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  float* get() const { return block_.data.get(); }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Delete {
+    void operator()(float* p) const { ::operator delete(p, kAlignment); }
+  };
+  struct Block {
+    Block() = default;
+    explicit Block(int64_t n)
+        : size(n),
+          data(static_cast<float*>(
+              ::operator new(static_cast<size_t>(n) * sizeof(float), kAlignment))) {}
+    int64_t size = 0;
+    std::unique_ptr<float, Delete> data;
+  };
+  static Block& kept() {
+    thread_local Block block;
+    return block;
+  }
+  Block block_;
+};
 
 // The samples by descending length, dealt in turn to as many items per direction as threads want.
 class Items {
@@ -54,69 +85,75 @@ class Items {
                        [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
     }
     const int64_t shares = std::clamp<int64_t>((num_threads + dims.D - 1) / dims.D, 1, dims.N);
+    samples_.reserve(order.size());
     for (int64_t share = 0; share < shares; ++share) {
-      for (int64_t j = share; j < dims.N; j += shares) samples_.push_back(order[j]);
+      const int64_t* begin = samples_.data() + samples_.size();
+      for (int64_t j = share; j < dims.N; j += shares) {
+        samples_.push_back(order[static_cast<size_t>(j)]);
+      }
+      const int64_t count = samples_.data() + samples_.size() - begin;
+      for (int64_t d = 0; d < dims.D; ++d) items_.push_back({d, begin, count, 0, nullptr, nullptr});
     }
-    int64_t begin = 0;
-    for (int64_t share = 0; share < shares; ++share) {
-      const int64_t count = (dims.N - share + shares - 1) / shares;
-      for (int64_t d = 0; d < dims.D; ++d) items_.push_back({d, samples_.data() + begin, count});
-      begin += count;
+  }
+
+  // Gives every item its rows, and its gates from `gates` unless that is null.
+  void set_forward_scratch(const LstmDims& dims, float* gates) {
+    rows_.resize(static_cast<size_t>(dims.D * rows_ahead(dims)));
+    int64_t* rows = rows_.data();
+    for (LstmItem& item : items_) {
+      item.steps = steps_ahead(dims, item.count);
+      item.rows = std::exchange(rows, rows + item.steps * item.count);
+      if (gates == nullptr) continue;
+      item.gates = std::exchange(gates, gates + item.steps * item.count * 4 * dims.H);
     }
+  }
+
+  // Rows that all items of one direction project ahead.
+  int64_t rows_ahead(const LstmDims& dims) const {
+    int64_t rows = 0;
+    for (const LstmItem& item : items_) {
+      if (item.direction == 0) rows += steps_ahead(dims, item.count) * item.count;
+    }
+    return rows;
   }
 
   int64_t size() const { return static_cast<int64_t>(items_.size()); }
   const LstmItem& operator[](int64_t k) const { return items_[static_cast<size_t>(k)]; }
 
  private:
-  std::vector<int64_t> samples_;
+  static int64_t steps_ahead(const LstmDims& dims, int64_t count) {
+    return std::max<int64_t>(1, std::min(dims.T, kRowsAhead / count));
+  }
+
+  std::vector<int64_t> samples_, rows_;
   std::vector<LstmItem> items_;
 };
 
-// All frames below their sample's length, as t * N + n.
-std::vector<int64_t> valid_rows(const LstmDims& dims, const int64_t* lengths) {
-  std::vector<int64_t> rows;
-  rows.reserve(static_cast<size_t>(dims.T * dims.N));
-  for (int64_t t = 0; t < dims.T; ++t) {
-    for (int64_t n = 0; n < dims.N; ++n) {
-      if (lengths == nullptr || t < lengths[n]) rows.push_back(t * dims.N + n);
+// Packs the weights [4H, K] of all directions, lstm_gate_panels_size(H, K) apart.
+void pack_all_gates(const LstmDims& dims, const float* const* weights, int64_t K, int num_threads,
+                    float* panels) {
+  const int64_t blocks = (dims.H + kPackUnits - 1) / kPackUnits;
+  const int64_t size = lstm_gate_panels_size(dims.H, K);
+  parallel_for(dims.D * blocks, 1, num_threads, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t d = k / blocks, unit = k % blocks * kPackUnits;
+      pack_gates(weights[d], dims.H, K, unit, std::min(dims.H, unit + kPackUnits),
+                 panels + d * size);
     }
-  }
-  return rows;
+  });
 }
 
-// Weights of all directions as gate panels.
-class GatePanels {
- public:
-  GatePanels(const LstmDims& dims, const float* const* weights, int64_t K, int num_threads)
-      : size_(lstm_gate_panels_size(dims.H, K)), panels_(scratch(dims.D * size_)) {
-    const int64_t blocks = (dims.H + kPackUnits - 1) / kPackUnits;
-    parallel_for(dims.D * blocks, 1, num_threads, [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        const int64_t d = k / blocks, unit = k % blocks * kPackUnits;
-        pack_gates(weights[d], dims.H, K, unit, std::min(dims.H, unit + kPackUnits),
-                   panels_.get() + d * size_);
-      }
-    });
-  }
-
-  const float* direction(int64_t d) const { return panels_.get() + d * size_; }
-
- private:
-  int64_t size_;
-  std::unique_ptr<float[]> panels_;
-};
-
-// b_ih + b_hh (zeros if null) of each direction, as a matrix with K = 1.
-std::vector<float> summed_bias(const LstmForward<float>& args) {
+// Packs b_ih + b_hh (zeros if null) of all directions as matrices with K = 1.
+void pack_all_biases(const LstmForward<float>& args, float* panels) {
   const int64_t gates = 4 * args.dims.H;
-  std::vector<float> bias(static_cast<size_t>(args.dims.D * gates), 0.0f);
+  std::vector<float> sum(static_cast<size_t>(args.dims.D * gates), 0.0f);
   for (int64_t d = 0; d < args.dims.D && args.b_ih[0] != nullptr; ++d) {
     for (int64_t j = 0; j < gates; ++j) {
-      bias[static_cast<size_t>(d * gates + j)] = args.b_ih[d][j] + args.b_hh[d][j];
+      sum[static_cast<size_t>(d * gates + j)] = args.b_ih[d][j] + args.b_hh[d][j];
     }
   }
-  return bias;
+  const float* sum_of[2] = {sum.data(), sum.data() + (args.dims.D - 1) * gates};
+  pack_all_gates(args.dims, sum_of, 1, 1, panels);
 }
 
 }  // namespace
@@ -124,27 +161,23 @@ std::vector<float> summed_bias(const LstmForward<float>& args) {
 void lstm_forward(const LstmForward<float>& args, int num_threads) {
   const LstmDims& dims = args.dims;
   if (dims.N == 0) return;
-  const std::vector<float> bias = summed_bias(args);
-  const float* bias_of[2] = {bias.data(), bias.data() + (dims.D - 1) * 4 * dims.H};
-  const GatePanels bias_panels(dims, bias_of, 1, 1);
-  const std::vector<int64_t> rows = valid_rows(dims, args.lengths);
-  const int64_t count = static_cast<int64_t>(rows.size());
-  if (count > 0) {
-    const GatePanels panels(dims, args.w_ih, dims.I, num_threads);
-    const int64_t blocks = (count + kProjectRows - 1) / kProjectRows;
-    parallel_for(dims.D * blocks, 1, num_threads, [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        const int64_t d = k / blocks, first = k % blocks * kProjectRows;
-        project(args, {d, rows.data() + first, std::min(kProjectRows, count - first)},
-                panels.direction(d), bias_panels.direction(d));
-      }
-    });
-  }
-  const GatePanels panels(dims, args.w_hh, dims.H, num_threads);
-  const Items items(dims, args.lengths, num_threads);
+  Items items(dims, args.lengths, num_threads);
+  const int64_t size_ih = lstm_gate_panels_size(dims.H, dims.I);
+  const int64_t size_hh = lstm_gate_panels_size(dims.H, dims.H);
+  const int64_t size_bias = lstm_gate_panels_size(dims.H, 1);
+  const int64_t size_gates = args.gates == nullptr ? items.rows_ahead(dims) * 4 * dims.H : 0;
+  const Scratch scratch(dims.D * (size_ih + size_hh + size_bias + size_gates));
+  float* ih = scratch.get();
+  float* hh = ih + dims.D * size_ih;
+  float* bias = hh + dims.D * size_hh;
+  pack_all_gates(dims, args.w_ih, dims.I, num_threads, ih);
+  pack_all_gates(dims, args.w_hh, dims.H, num_threads, hh);
+  pack_all_biases(args, bias);
+  items.set_forward_scratch(dims, args.gates == nullptr ? bias + dims.D * size_bias : nullptr);
   parallel_for(items.size(), 1, num_threads, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      recur(args, items[k], panels.direction(items[k].direction));
+      const int64_t d = items[k].direction;
+      forward_item(args, items[k], ih + d * size_ih, hh + d * size_hh, bias + d * size_bias);
     }
   });
 }
@@ -153,16 +186,16 @@ void lstm_backward(const LstmBackward<float>& args, int num_threads) {
   const LstmDims& dims = args.dims;
   if (dims.N == 0) return;
   const int64_t size = lstm_transposed_panels_size(dims.H);
-  const std::unique_ptr<float[]> panels = scratch(dims.D * size);
+  const Scratch scratch(dims.D * size);
   parallel_for(dims.D, 1, num_threads, [&](int64_t begin, int64_t end) {
     for (int64_t d = begin; d < end; ++d) {
-      pack_transposed(args.w_hh[d], dims.H, panels.get() + d * size);
+      pack_transposed(args.w_hh[d], dims.H, scratch.get() + d * size);
     }
   });
   const Items items(dims, args.lengths, num_threads);
   parallel_for(items.size(), 1, num_threads, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      recur_back(args, items[k], panels.get() + items[k].direction * size);
+      backward_item(args, items[k], scratch.get() + items[k].direction * size);
     }
   });
 }

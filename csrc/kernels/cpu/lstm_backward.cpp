@@ -84,8 +84,8 @@ void lstm_pack_transposed(const float* w_hh, int64_t H, float* panels) {
   }
 }
 
-void lstm_recur_back(const LstmBackward<float>& args, const LstmItem& item,
-                     const float* panels_transposed) {
+void lstm_backward_item(const LstmBackward<float>& args, const LstmItem& item,
+                        const float* panels_transposed) {
   const LstmDims& dims = args.dims;
   const bool back = item.direction == 1;
   const size_t bytes = static_cast<size_t>(dims.H) * sizeof(float);

@@ -2,6 +2,7 @@
 // gradient checks and references. Samples are independent, so items are (direction, sample).
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "common/parallel.h"
 #include "kernels/lstm.h"
@@ -22,12 +23,13 @@ int64_t length_of(const Args& args, int64_t n) {
   return args.lengths == nullptr ? args.dims.T : args.lengths[n];
 }
 
+// scratch [4H] takes the gates where they are not kept.
 void forward_step(const LstmForward<double>& args, int64_t d, int64_t t, int64_t n,
-                  const double* h_before) {
+                  const double* h_before, double* scratch) {
   const LstmDims& dims = args.dims;
   const int64_t H = dims.H, row = (d * dims.T + t) * dims.N + n;
   const double* x = args.x + t * args.x_stride_t + n * args.x_stride_n;
-  double* gates = args.gates + row * 4 * H;
+  double* gates = args.gates == nullptr ? scratch : args.gates + row * 4 * H;
   double* c = args.c_n + (d * dims.N + n) * H;
   double* y = args.y + ((t * dims.N + n) * dims.D + d) * H;
   for (int64_t j = 0; j < 4 * H; ++j) {
@@ -48,12 +50,13 @@ void forward_sample(const LstmForward<double>& args, int64_t d, int64_t n) {
   const int64_t state = (d * dims.N + n) * dims.H, length = length_of(args, n);
   const size_t bytes = static_cast<size_t>(dims.H) * sizeof(double);
   const double* h = args.h0 + state;
+  std::vector<double> scratch(static_cast<size_t>(4 * dims.H));
   double* y = args.y + (n * dims.D + d) * dims.H;
   const int64_t y_stride_t = dims.N * dims.D * dims.H;
   std::memcpy(args.c_n + state, args.c0 + state, bytes);
   for (int64_t step = 0; step < length; ++step) {
     const int64_t t = d == 1 ? length - 1 - step : step;
-    forward_step(args, d, t, n, h);
+    forward_step(args, d, t, n, h, scratch.data());
     h = y + t * y_stride_t;
   }
   std::memcpy(args.h_n + state, h, bytes);

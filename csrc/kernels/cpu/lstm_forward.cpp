@@ -12,9 +12,13 @@ namespace crnn {
 namespace CRNN_SIMD_NAMESPACE {
 namespace {
 
-float* gates_row(const LstmForward<float>& args, int64_t direction, int64_t row) {
+// Gates of sample item.samples[j] at frame t.
+float* gates_at(const LstmForward<float>& args, const LstmItem& item, int64_t t, int64_t j) {
   const LstmDims& dims = args.dims;
-  return args.gates + (direction * dims.T * dims.N + row) * 4 * dims.H;
+  if (item.gates != nullptr) {
+    return item.gates + (t % item.steps * item.count + j) * 4 * dims.H;
+  }
+  return args.gates + ((item.direction * dims.T + t) * dims.N + item.samples[j]) * 4 * dims.H;
 }
 
 float* y_row(const LstmForward<float>& args, int64_t direction, int64_t t, int64_t n) {
@@ -24,7 +28,7 @@ float* y_row(const LstmForward<float>& args, int64_t direction, int64_t t, int64
 
 struct ProjectStep {
   const LstmForward<float>& args;
-  const LstmRows& rows;
+  const LstmItem& item;
   const float* panel;  // [I][4][lanes]
   const float* bias;   // [4][lanes]
   int64_t unit, left;  // first unit of the panel, units from there on
@@ -35,13 +39,14 @@ struct ProjectStep {
     const float* x[S];
     VecF sums[S][4];
     for (int s = 0; s < S; ++s) {
-      const int64_t row = rows.rows[first + s];
-      x[s] = args.x + row / dims.N * args.x_stride_t + row % dims.N * args.x_stride_n;
+      const int64_t t = item.rows[first + s] / item.count, j = item.rows[first + s] % item.count;
+      x[s] = args.x + t * args.x_stride_t + item.samples[j] * args.x_stride_n;
       for (int q = 0; q < 4; ++q) sums[s][q] = load(bias + q * kLanes);
     }
     multiply<S>(x, panel, dims.I, sums);
     for (int s = 0; s < S; ++s) {
-      float* out = gates_row(args, rows.direction, rows.rows[first + s]) + unit;
+      const int64_t t = item.rows[first + s] / item.count, j = item.rows[first + s] % item.count;
+      float* out = gates_at(args, item, t, j) + unit;
       for (int q = 0; q < 4; ++q) store_first(out + q * dims.H, sums[s][q], left);
     }
   }
@@ -68,24 +73,24 @@ struct RecurStep {
     const float* h[S];
     VecF sums[S][4];
     for (int s = 0; s < S; ++s) {
-      const int64_t n = item.samples[first + s];
-      const float* gates = gates_row(args, item.direction, t * dims.N + n) + unit;
-      h[s] = previous_h(n);
+      const float* gates = gates_at(args, item, t, first + s) + unit;
+      h[s] = previous_h(item.samples[first + s]);
       for (int q = 0; q < 4; ++q) sums[s][q] = load_first(gates + q * dims.H, left);
     }
     multiply<S>(h, panel, dims.H, sums);
-    for (int s = 0; s < S; ++s) update(item.samples[first + s], sums[s]);
+    for (int s = 0; s < S; ++s) update(first + s, sums[s]);
   }
 
-  void update(int64_t n, const VecF (&sums)[4]) const {
+  void update(int64_t j, const VecF (&sums)[4]) const {
     const LstmDims& dims = args.dims;
+    const int64_t n = item.samples[j];
     float* c_at = args.c_n + (item.direction * dims.N + n) * dims.H + unit;
     const VecF i = sigmoid(sums[0]), f = sigmoid(sums[1]), g = tanh(sums[2]), o = sigmoid(sums[3]);
     const VecF c = f * load_first(c_at, left) + i * g;
     store_first(c_at, c, left);
     store_first(y_row(args, item.direction, t, n) + unit, o * tanh(c), left);
     if (args.cells == nullptr) return;
-    float* gates = gates_row(args, item.direction, t * dims.N + n) + unit;
+    float* gates = gates_at(args, item, t, j) + unit;
     store_first(gates, i, left);
     store_first(gates + dims.H, f, left);
     store_first(gates + 2 * dims.H, g, left);
@@ -93,6 +98,46 @@ struct RecurStep {
     store_first(args.cells + ((item.direction * dims.T + t) * dims.N + n) * dims.H + unit, c, left);
   }
 };
+
+int64_t frame(const LstmForward<float>& args, const LstmItem& item, int64_t step) {
+  return item.direction == 1 ? args.dims.T - 1 - step : step;
+}
+
+// gates = x w_ih^T + bias for steps [begin, end) of the samples that have those frames; `active`:
+// how many did before.
+void project(const LstmForward<float>& args, const LstmItem& item, int64_t begin, int64_t end,
+             int64_t active, const float* panels_ih, const float* bias) {
+  const LstmDims& dims = args.dims;
+  int64_t rows = 0;
+  for (int64_t step = begin; step < end; ++step) {
+    const int64_t t = frame(args, item, step);
+    active = active_at(item, args.lengths, dims.T, t, active);
+    for (int64_t j = 0; j < active; ++j) item.rows[rows++] = t * item.count + j;
+  }
+  for (int64_t unit = 0; unit < dims.H; unit += kLanes) {
+    for_groups(rows, ProjectStep{args, item, panels_ih + unit * 4 * dims.I, bias + unit * 4, unit,
+                                 dims.H - unit});
+  }
+}
+
+// Steps [begin, end) of the recurrence; returns how many samples had the last of them.
+int64_t recur(const LstmForward<float>& args, const LstmItem& item, int64_t begin, int64_t end,
+              int64_t active, const float* panels_hh) {
+  const LstmDims& dims = args.dims;
+  const int64_t panels = (dims.H + kLanes - 1) / kLanes;
+  for (int64_t step = begin; step < end; ++step) {
+    poll_interrupt();
+    const int64_t t = frame(args, item, step);
+    active = active_at(item, args.lengths, dims.T, t, active);
+    // Every other step goes through the panels backwards: those used last are still in the cache.
+    for (int64_t p = 0; p < panels; ++p) {
+      const int64_t unit = (step % 2 == 0 ? p : panels - 1 - p) * kLanes;
+      for_groups(active,
+                 RecurStep{args, item, panels_hh + unit * 4 * dims.H, t, unit, dims.H - unit});
+    }
+  }
+  return active;
+}
 
 void finish_sample(const LstmForward<float>& args, int64_t direction, int64_t n) {
   const LstmDims& dims = args.dims;
@@ -141,33 +186,18 @@ void lstm_pack_gates(const float* w, int64_t H, int64_t K, int64_t unit_begin, i
   }
 }
 
-void lstm_project(const LstmForward<float>& args, const LstmRows& rows, const float* panels_ih,
-                  const float* bias) {
-  const LstmDims& dims = args.dims;
-  for (int64_t unit = 0; unit < dims.H; unit += kLanes) {
-    for_groups(rows.count, ProjectStep{args, rows, panels_ih + unit * 4 * dims.I, bias + unit * 4,
-                                       unit, dims.H - unit});
-  }
-}
-
-void lstm_recur(const LstmForward<float>& args, const LstmItem& item, const float* panels_hh) {
+void lstm_forward_item(const LstmForward<float>& args, const LstmItem& item, const float* panels_ih,
+                       const float* panels_hh, const float* bias) {
   const LstmDims& dims = args.dims;
   for (int64_t j = 0; j < item.count; ++j) {
     const int64_t state = (item.direction * dims.N + item.samples[j]) * dims.H;
     std::memcpy(args.c_n + state, args.c0 + state, static_cast<size_t>(dims.H) * sizeof(float));
   }
-  const int64_t panels = (dims.H + kLanes - 1) / kLanes;
   int64_t active = item.direction == 1 ? 0 : item.count;
-  for (int64_t step = 0; step < dims.T; ++step) {
-    const int64_t t = item.direction == 1 ? dims.T - 1 - step : step;
-    poll_interrupt();
-    active = active_at(item, args.lengths, dims.T, t, active);
-    // Every other step goes through the panels backwards: those used last are still in the cache.
-    for (int64_t p = 0; p < panels; ++p) {
-      const int64_t unit = (step % 2 == 0 ? p : panels - 1 - p) * kLanes;
-      for_groups(active,
-                 RecurStep{args, item, panels_hh + unit * 4 * dims.H, t, unit, dims.H - unit});
-    }
+  for (int64_t begin = 0; begin < dims.T; begin += item.steps) {
+    const int64_t end = begin + item.steps < dims.T ? begin + item.steps : dims.T;
+    project(args, item, begin, end, active, panels_ih, bias);
+    active = recur(args, item, begin, end, active, panels_hh);
   }
   for (int64_t j = 0; j < item.count; ++j) finish_sample(args, item.direction, item.samples[j]);
 }

@@ -77,28 +77,38 @@ static inline void transpose(Vec4 (&r)[4]) {
 }
 #undef CRNN_SHUFFLE
 
-// Calls step.template run<S>(first) for consecutive groups of up to kGroup of `count` rows.
+// Calls step.template run<S>(first) for consecutive groups of S <= kGroup of `count` rows, as even
+// as they come: a group of one or two would wait for its weights.
 template <class Step>
 static inline void for_groups(int64_t count, const Step& step) {
-  int64_t first = 0;
-  for (; first + kGroup <= count; first += kGroup) step.template run<kGroup>(first);
-  switch (count - first) {
+  const int64_t groups = (count + kGroup - 1) / kGroup;
+  for (int64_t k = 0, first = 0; k < groups; ++k) {
+    const int64_t size = count / groups + (k < count % groups ? 1 : 0);
+    switch (size) {
 #if defined(__AVX512F__)
-    case 5:
-      return step.template run<5>(first);
-    case 4:
-      return step.template run<4>(first);
-    case 3:
-      return step.template run<3>(first);
+      case 6:
+        step.template run<6>(first);
+        break;
+      case 5:
+        step.template run<5>(first);
+        break;
+      case 4:
+        step.template run<4>(first);
+        break;
 #endif
 #if defined(__AVX2__)
-    case 2:
-      return step.template run<2>(first);
+      case 3:
+        step.template run<3>(first);
+        break;
 #endif
-    case 1:
-      return step.template run<1>(first);
-    default:
-      return;
+      case 2:
+        step.template run<2>(first);
+        break;
+      default:
+        step.template run<1>(first);
+        break;
+    }
+    first += size;
   }
 }
 

@@ -18,13 +18,11 @@ struct LstmItem {
   int64_t direction;
   const int64_t* samples;  // [count], by descending length
   int64_t count;
-};
-
-// Some frames of one direction, as t * N + n.
-struct LstmRows {
-  int64_t direction;
-  const int64_t* rows;  // [count]
-  int64_t count;
+  // Forward only. The input projection runs `steps` frames ahead of the recurrence, so that its
+  // result is still in the cache.
+  int64_t steps;
+  int64_t* rows;  // scratch [steps * count]
+  float* gates;   // scratch [steps, count, 4H] in place of LstmForward::gates, null: use that
 };
 
 // Floats that hold a packed matrix at every level (lanes <= 16).
@@ -38,11 +36,10 @@ CRNN_DECLARE_SIMD(
                        float* panels);
   // w_hh [4H, H] -> transposed panels.
   void lstm_pack_transposed(const float* w_hh, int64_t H, float* panels);
-  // gates[d][t][n] = x w_ih^T + bias, bias packed as one row of gate panels.
-  void lstm_project(const LstmForward<float>& args, const LstmRows& rows, const float* panels_ih,
-                    const float* bias);
-  void lstm_recur(const LstmForward<float>& args, const LstmItem& item, const float* panels_hh);
-  void lstm_recur_back(const LstmBackward<float>& args, const LstmItem& item,
+  // panels of w_ih and w_hh; bias packed as gate panels with K = 1.
+  void lstm_forward_item(const LstmForward<float>& args, const LstmItem& item,
+                         const float* panels_ih, const float* panels_hh, const float* bias);
+  void lstm_backward_item(const LstmBackward<float>& args, const LstmItem& item,
                        const float* panels_transposed))
 // clang-format on
 

@@ -92,17 +92,19 @@ class Items {
         samples_.push_back(order[static_cast<size_t>(j)]);
       }
       const int64_t count = samples_.data() + samples_.size() - begin;
-      for (int64_t d = 0; d < dims.D; ++d) items_.push_back({d, begin, count, 0, nullptr, nullptr});
+      for (int64_t d = 0; d < dims.D; ++d)
+        items_.push_back({d, begin, count, 0, nullptr, nullptr, nullptr});
     }
   }
 
-  // Gives every item its rows, and its gates from `gates` unless that is null.
-  void set_forward_scratch(const LstmDims& dims, float* gates) {
+  // Gives every item its rows; its panel and gates, from the memory given unless that is null.
+  void set_forward_scratch(const LstmDims& dims, float* panel, float* gates) {
     rows_.resize(static_cast<size_t>(dims.D * rows_ahead(dims)));
     int64_t* rows = rows_.data();
     for (LstmItem& item : items_) {
       item.steps = steps_ahead(dims, item.count);
       item.rows = std::exchange(rows, rows + item.steps * item.count);
+      if (panel != nullptr) item.panel = panel + item.direction * panel_size(dims);
       if (gates == nullptr) continue;
       item.gates = std::exchange(gates, gates + item.steps * item.count * 4 * dims.H);
     }
@@ -115,6 +117,15 @@ class Items {
       if (item.direction == 0) rows += steps_ahead(dims, item.count) * item.count;
     }
     return rows;
+  }
+
+  // Floats of one panel of w_ih at every level.
+  static int64_t panel_size(const LstmDims& dims) { return 64 * dims.I; }
+
+  // Whether a direction is one item that projects all its frames at once. Each weight is then used
+  // by one item at one time, which best packs it just before: it will find it in its own cache.
+  bool packs_itself(const LstmDims& dims) const {
+    return size() == dims.D && dims.T * dims.N <= kRowsAhead;
   }
 
   int64_t size() const { return static_cast<int64_t>(items_.size()); }
@@ -162,7 +173,8 @@ void lstm_forward(const LstmForward<float>& args, int num_threads) {
   const LstmDims& dims = args.dims;
   if (dims.N == 0) return;
   Items items(dims, args.lengths, num_threads);
-  const int64_t size_ih = lstm_gate_panels_size(dims.H, dims.I);
+  const bool late = items.packs_itself(dims);
+  const int64_t size_ih = late ? Items::panel_size(dims) : lstm_gate_panels_size(dims.H, dims.I);
   const int64_t size_hh = lstm_gate_panels_size(dims.H, dims.H);
   const int64_t size_bias = lstm_gate_panels_size(dims.H, 1);
   const int64_t size_gates = args.gates == nullptr ? items.rows_ahead(dims) * 4 * dims.H : 0;
@@ -170,13 +182,17 @@ void lstm_forward(const LstmForward<float>& args, int num_threads) {
   float* ih = scratch.get();
   float* hh = ih + dims.D * size_ih;
   float* bias = hh + dims.D * size_hh;
-  pack_all_gates(dims, args.w_ih, dims.I, num_threads, ih);
-  pack_all_gates(dims, args.w_hh, dims.H, num_threads, hh);
+  float* gates = args.gates == nullptr ? bias + dims.D * size_bias : nullptr;
   pack_all_biases(args, bias);
-  items.set_forward_scratch(dims, args.gates == nullptr ? bias + dims.D * size_bias : nullptr);
+  if (!late) {
+    pack_all_gates(dims, args.w_ih, dims.I, num_threads, ih);
+    pack_all_gates(dims, args.w_hh, dims.H, num_threads, hh);
+  }
+  items.set_forward_scratch(dims, late ? ih : nullptr, gates);
   parallel_for(items.size(), 1, num_threads, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const int64_t d = items[k].direction;
+      if (late) pack_gates(args.w_hh[d], dims.H, dims.H, 0, dims.H, hh + d * size_hh);
       forward_item(args, items[k], ih + d * size_ih, hh + d * size_hh, bias + d * size_bias);
     }
   });
@@ -187,15 +203,21 @@ void lstm_backward(const LstmBackward<float>& args, int num_threads) {
   if (dims.N == 0) return;
   const int64_t size = lstm_transposed_panels_size(dims.H);
   const Scratch scratch(dims.D * size);
-  parallel_for(dims.D, 1, num_threads, [&](int64_t begin, int64_t end) {
-    for (int64_t d = begin; d < end; ++d) {
-      pack_transposed(args.w_hh[d], dims.H, scratch.get() + d * size);
-    }
-  });
+  const auto pack = [&](int64_t d) {
+    pack_transposed(args.w_hh[d], dims.H, scratch.get() + d * size);
+  };
   const Items items(dims, args.lengths, num_threads);
+  const bool late = items.size() == dims.D;
+  if (!late) {
+    parallel_for(dims.D, 1, num_threads, [&](int64_t begin, int64_t end) {
+      for (int64_t d = begin; d < end; ++d) pack(d);
+    });
+  }
   parallel_for(items.size(), 1, num_threads, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      backward_item(args, items[k], scratch.get() + items[k].direction * size);
+      const int64_t d = items[k].direction;
+      if (late) pack(d);
+      backward_item(args, items[k], scratch.get() + d * size);
     }
   });
 }

@@ -99,6 +99,35 @@ struct RecurStep {
   }
 };
 
+// packed[k * 4 * kLanes + r] = rows[r][k] for the first `count` of 4 rows, 0 for the others.
+void pack_four(const float* rows, int64_t count, int64_t K, int64_t k0, int64_t k1, float* packed) {
+  int64_t k = k0;
+  for (; count >= 4 && k + 4 <= k1; k += 4) {
+    Vec4 r[4];
+    for (int j = 0; j < 4; ++j) std::memcpy(&r[j], rows + j * K + k, sizeof r[j]);
+    transpose(r);
+    for (int j = 0; j < 4; ++j) std::memcpy(packed + (k + j) * 4 * kLanes, &r[j], sizeof r[j]);
+  }
+  for (; k < k1; ++k) {
+    for (int j = 0; j < 4; ++j) packed[k * 4 * kLanes + j] = j < count ? rows[j * K + k] : 0.0f;
+  }
+}
+
+// The gates of units [unit, unit + lanes).
+void pack_panel(const float* w, int64_t H, int64_t K, int64_t unit, float* panel) {
+  // 64 columns of 64 k are 16 KB: what is read and written stays in the first-level cache.
+  constexpr int64_t kBlock = 64;
+  for (int64_t k0 = 0; k0 < K; k0 += kBlock) {
+    const int64_t k1 = k0 + kBlock < K ? k0 + kBlock : K;
+    for (int64_t q = 0; q < 4; ++q) {
+      for (int64_t l = 0; l < kLanes; l += 4) {
+        const int64_t u = unit + l;
+        pack_four(w + (q * H + u) * K, H - u, K, k0, k1, panel + q * kLanes + l);
+      }
+    }
+  }
+}
+
 int64_t frame(const LstmForward<float>& args, const LstmItem& item, int64_t step) {
   return item.direction == 1 ? args.dims.T - 1 - step : step;
 }
@@ -115,8 +144,13 @@ void project(const LstmForward<float>& args, const LstmItem& item, int64_t begin
     for (int64_t j = 0; j < active; ++j) item.rows[rows++] = t * item.count + j;
   }
   for (int64_t unit = 0; unit < dims.H; unit += kLanes) {
-    for_groups(rows, ProjectStep{args, item, panels_ih + unit * 4 * dims.I, bias + unit * 4, unit,
-                                 dims.H - unit});
+    const float* panel = item.panel;
+    if (item.panel == nullptr) {
+      panel = panels_ih + unit * 4 * dims.I;
+    } else {
+      pack_panel(args.w_ih[item.direction], dims.H, dims.I, unit, item.panel);
+    }
+    for_groups(rows, ProjectStep{args, item, panel, bias + unit * 4, unit, dims.H - unit});
   }
 }
 
@@ -152,37 +186,12 @@ void finish_sample(const LstmForward<float>& args, int64_t direction, int64_t n)
   }
 }
 
-// packed[k * 4 * kLanes + r] = rows[r][k] for the first `count` of 4 rows, 0 for the others.
-void pack_four(const float* rows, int64_t count, int64_t K, int64_t k0, int64_t k1, float* packed) {
-  int64_t k = k0;
-  for (; count >= 4 && k + 4 <= k1; k += 4) {
-    Vec4 r[4];
-    for (int j = 0; j < 4; ++j) std::memcpy(&r[j], rows + j * K + k, sizeof r[j]);
-    transpose(r);
-    for (int j = 0; j < 4; ++j) std::memcpy(packed + (k + j) * 4 * kLanes, &r[j], sizeof r[j]);
-  }
-  for (; k < k1; ++k) {
-    for (int j = 0; j < 4; ++j) packed[k * 4 * kLanes + j] = j < count ? rows[j * K + k] : 0.0f;
-  }
-}
-
 }  // namespace
 
 void lstm_pack_gates(const float* w, int64_t H, int64_t K, int64_t unit_begin, int64_t unit_end,
                      float* panels) {
-  // 64 columns of 64 k are 16 KB: what is read and written stays in the first-level cache.
-  constexpr int64_t kBlock = 64;
   for (int64_t unit = unit_begin; unit < unit_end; unit += kLanes) {
-    float* panel = panels + unit * 4 * K;
-    for (int64_t k0 = 0; k0 < K; k0 += kBlock) {
-      const int64_t k1 = k0 + kBlock < K ? k0 + kBlock : K;
-      for (int64_t q = 0; q < 4; ++q) {
-        for (int64_t l = 0; l < kLanes; l += 4) {
-          const int64_t u = unit + l;
-          pack_four(w + (q * H + u) * K, H - u, K, k0, k1, panel + q * kLanes + l);
-        }
-      }
-    }
+    pack_panel(w, H, K, unit, panels + unit * 4 * K);
   }
 }
 

@@ -1,0 +1,179 @@
+"""LSTM against torch.nn.LSTM: I=512, H=256, bidirectional, forward and forward + backward.
+
+Every case is verified first, on the inputs that are timed: the relative error ||d|| / ||reference||
+of both implementations against nn.LSTM in float64, of the output when inferring, of the gradient
+of x and all parameters when training. Then both are timed in turns in one process. With `variable`,
+lengths are half of T to T; torch then packs the padded batch, runs, and pads the output again.
+Columns: error and milliseconds (median, 10th and 90th percentile) of each, and how many times
+faster crnn_ext is, from the pairs of each round. crnn_ext.LSTM runs its own kernels for every shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import crnn_ext
+from benchmarks.record import record
+from benchmarks.timing import Spread, interleave
+
+FEATURES, HIDDEN = 512, 256
+MAX_ERROR = 2e-6  # of crnn_ext; above this no time is worth printing
+Layer = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """N samples of T frames, or with `variable` of half as many to T."""
+
+    T: int
+    N: int
+    variable: bool = False
+    mode: str = "infer"  # infer: forward without a gradient; train: forward + backward
+
+    def __str__(self) -> str:
+        lengths = " variable" if self.variable else ""
+        return f"T={self.T} N={self.N}{lengths} {self.mode}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Random tensors of one case and the modules, which share their weights' values."""
+
+    x: Tensor  # [T, N, I]
+    dy: Tensor  # [T, N, 2H]
+    lengths: Tensor | None
+    modules: dict[str, nn.Module]
+    exact: nn.Module  # float64
+
+
+def make_inputs(case: Case) -> Inputs:
+    """x and dy from N(0, 1); weights as torch initialises them."""
+    torch.manual_seed(case.T * 1000 + case.N)
+    theirs = nn.LSTM(FEATURES, HIDDEN, bidirectional=True)
+    ours = crnn_ext.LSTM(FEATURES, HIDDEN, bidirectional=True)
+    ours.load_state_dict(theirs.state_dict())
+    exact = nn.LSTM(FEATURES, HIDDEN, bidirectional=True).double()
+    exact.load_state_dict(theirs.state_dict())
+    lengths = None
+    if case.variable:
+        lengths = (torch.rand(case.N) / 2 + 0.5).mul(case.T).ceil().long()
+        lengths[0] = case.T
+    return Inputs(
+        torch.randn(case.T, case.N, FEATURES),
+        torch.randn(case.T, case.N, 2 * HIDDEN),
+        lengths,
+        {"torch": theirs, "crnn_ext": ours},
+        exact,
+    )
+
+
+def layer(module: nn.Module, inputs: Inputs) -> Layer:
+    """x to the padded output, the way a user of that module would."""
+    lengths = inputs.lengths
+    if lengths is None:
+        return lambda x: module(x)[0]
+    if isinstance(module, crnn_ext.LSTM):
+        return lambda x: module(x, lengths=lengths)[0]
+
+    def packed(x: Tensor) -> Tensor:
+        y, _ = module(pack_padded_sequence(x, lengths, enforce_sorted=False))
+        padded: Tensor = pad_packed_sequence(y, total_length=len(x))[0]
+        return padded
+
+    return packed
+
+
+def gradients(module: nn.Module, inputs: Inputs, x: Tensor) -> list[Tensor]:
+    """Of x and of all parameters."""
+    y = layer(module, inputs)(x)
+    return list(torch.autograd.grad(y, [x, *module.parameters()], inputs.dy.to(x.dtype)))
+
+
+def errors(case: Case, inputs: Inputs) -> dict[str, float]:
+    """Relative error against float64: of the output, or the largest of any gradient."""
+
+    def outcome(module: nn.Module, x: Tensor) -> list[Tensor]:
+        if case.mode == "train":
+            return gradients(module, inputs, x.requires_grad_())
+        return [layer(module, inputs)(x).detach()]
+
+    expected = outcome(inputs.exact, inputs.x.double())
+    result = {}
+    for name, module in inputs.modules.items():
+        values = outcome(module, inputs.x.clone())
+        result[name] = max(
+            float((a.double() - b).norm() / b.norm()) for a, b in zip(values, expected, strict=True)
+        )
+    if not result["crnn_ext"] <= MAX_ERROR:
+        raise SystemExit(f"{case}: relative error {result['crnn_ext']:.2e} above {MAX_ERROR:.0e}")
+    return result
+
+
+def timed(case: Case, inputs: Inputs, module: nn.Module) -> Callable[[], object]:
+    """What one call of the clock runs."""
+    if case.mode == "train":
+        x = inputs.x.clone().requires_grad_()
+        return lambda: gradients(module, inputs, x)
+    run = torch.no_grad()(layer(module, inputs))
+    return lambda: run(inputs.x)
+
+
+def milliseconds(spread: Spread) -> str:
+    return f"{spread.median * 1e3:9.3f} [{spread.p10 * 1e3:.3f}, {spread.p90 * 1e3:.3f}]"
+
+
+def run_case(case: Case, seconds: float, keep: bool) -> None:
+    """Verify, time, print and record one case."""
+    inputs = make_inputs(case)
+    error = errors(case, inputs)
+    measured = interleave(
+        {name: timed(case, inputs, module) for name, module in inputs.modules.items()},
+        seconds=seconds,
+    )
+    ratio = measured["crnn_ext"].ratio_of(measured["torch"])
+    cells = [
+        f"{name} {error[name]:.1e} {milliseconds(measured[name].seconds):<30}" for name in measured
+    ]
+    print(f"{case!s:28} {' '.join(cells)} {ratio.median:6.2f}x", flush=True)
+    for name in measured if keep else ():
+        record(
+            "lstm",
+            asdict(case),
+            name,
+            error=error[name],
+            measurement=measured[name],
+            ratio=ratio if name == "crnn_ext" else None,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lstm", description=__doc__)
+    parser.add_argument("--frames", type=int, nargs="+", default=[26, 100], help="values of T")
+    parser.add_argument(
+        "--samples", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64], help="values of N"
+    )
+    parser.add_argument("--mode", choices=["infer", "train"], nargs="+", default=["infer", "train"])
+    parser.add_argument("--quick", action="store_true", help="T=26, N=1 and 8, a moment each")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.5, help="time spent on one case")
+    parser.add_argument("--no-record", action="store_true", help="do not append to results/")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.quick:
+        options.frames, options.samples, options.seconds = [26], [1, 8], 0.2
+    for mode in options.mode:
+        for variable in (False, True):
+            for T in options.frames:
+                for N in options.samples:
+                    if N > 1 or not variable:
+                        run_case(Case(T, N, variable, mode), options.seconds, not options.no_record)
+
+
+if __name__ == "__main__":
+    main()

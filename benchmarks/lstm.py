@@ -5,7 +5,7 @@ of both implementations against nn.LSTM in float64, of the output when inferring
 of x and all parameters when training. Then both are timed in turns in one process. With `variable`,
 lengths are half of T to T; torch then packs the padded batch, runs, and pads the output again.
 Columns: error and milliseconds (median, 10th and 90th percentile) of each, and how many times
-faster crnn_ext is, from the pairs of each round. crnn_ext.LSTM runs its own kernels for every shape.
+faster crnn_ext is, from the pairs of each round. crnn_ext runs its own kernels for every shape.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from crnn_ext import _C
 
@@ -133,6 +132,10 @@ def _backward(grad: Tensor, saved: Sequence[Tensor], options: Options) -> Tensor
     return dx.to(dtype)
 
 
+def _no_second_derivative(ctx: Any, *grads: Tensor) -> None:
+    raise RuntimeError(f"{OP}: is differentiable once; its gradient has no derivative")
+
+
 class _CtcLoss(torch.autograd.Function):
     """Eager path: a tenth of the overhead of a registered op."""
 
@@ -151,9 +154,25 @@ class _CtcLoss(torch.autograd.Function):
         return out.loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(grad, ctx.saved_tensors, ctx.options), None, None, None, None
+        if torch.is_grad_enabled():  # create_graph=True: the gradient must not pass for a constant
+            apply: Any = _CtcGradient.apply
+            dx = apply(grad, ctx.options, *ctx.saved_tensors)
+        else:
+            dx = _backward(grad, ctx.saved_tensors, ctx.options)
+        return dx, None, None, None, None
+
+
+class _CtcGradient(torch.autograd.Function):
+    """The gradient as a node that refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, options: Options, *saved: Tensor) -> Tensor:
+        return _backward(grad, saved, options)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        _no_second_derivative(ctx, *grads)
 
 
 def inference(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, options: Options) -> Tensor:
@@ -207,17 +226,15 @@ def _fake_backward(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs[:4], *output[1:])
-    ctx.options = inputs[4:8]
+    *ctx.options, ctx.save = inputs[4:]
     ctx.set_materialize_grads(False)
 
 
 def _autograd(ctx: Any, grad: Tensor, *unused: None) -> tuple[Tensor | None, ...]:
+    if not ctx.save:
+        raise RuntimeError(f"{OP}: save must be True where a gradient is wanted, got False")
     dx = torch.ops.crnn_ext.ctc_loss_backward(grad, *ctx.saved_tensors, *ctx.options)
     return (dx, *[None] * 8)
-
-
-def _no_second_derivative(ctx: Any, *grads: Tensor) -> None:
-    raise RuntimeError(f"{OP}: is differentiable once; its gradient has no derivative")
 
 
 def _no_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -153,12 +153,14 @@ def _check_options(
     if log_probs.dim() not in (2, 3):
         fail(OP, "log_probs", "have shape [T, N, C] or [T, C]", list(log_probs.shape))
     C = log_probs.shape[-1]
+    if C == 0:
+        fail(OP, "log_probs", "have at least one class", list(log_probs.shape))
     try:
         blank = operator.index(blank)
     except TypeError:
         fail_type(OP, "blank", "be an integer", blank)
     if not 0 <= blank < C:
-        fail(OP, "blank", f"be in 0..{C - 1} (C of log_probs)" if C else "have a class", blank)
+        fail(OP, "blank", f"be in 0..{C - 1} (C of log_probs)", blank)
     if reduction not in REDUCTIONS:
         fail(OP, "reduction", "be 'none', 'sum' or 'mean'", repr(reduction))
     return Options(blank, REDUCTIONS[reduction], bool(zero_infinity), bool(from_logits))

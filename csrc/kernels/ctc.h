@@ -39,8 +39,8 @@ struct CtcBatch {
   [[gnu::always_inline]] inline int64_t columns_before(int64_t n) const { return offsets[n] + n; }
 };
 
-// What the backward kernel needs from the forward one. Frames t >= input_lengths[n] are not written
-// and not read.
+// What the backward kernel needs from the forward one. Every element is written: 0 where there is
+// no frame or no symbol.
 template <class Real>
 struct CtcSaved {
   Real* row_max;     // [T, N]; max over c of x. Written only from logits

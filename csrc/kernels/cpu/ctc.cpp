@@ -150,6 +150,11 @@ void ctc_forward(const CtcBatch<Real>& batch, Real* losses, const CtcSaved<Real>
   parallel_for(d.N, 1, num_threads, [&](int64_t begin, int64_t end) {
     const ScratchPool::Lease scratch(pool);
     for (int64_t n = begin; n < end; ++n) {
+      if (want_posteriors) {  // the columns of padding in targets [N, S]
+        const int64_t used = batch.columns_before(n) + batch.target_lengths[n] + 1;
+        const int64_t next = n + 1 < d.N ? batch.columns_before(n + 1) : d.targets + d.N;
+        std::fill(emissions + d.T * used, emissions + d.T * next, Real(0));
+      }
       losses[n] = static_cast<Real>(recursion_dispatch(batch, n, saved.row_max, saved.row_sum,
                                                        emissions, want_posteriors, scratch.get()));
     }

@@ -58,12 +58,16 @@ void gather_rows(const CtcBatch<Real>& b, Real* row_max, Real* row_sum, Real* em
   const CtcDims& d = b.dims;
   for (int64_t row = begin; row < end; ++row) {
     const int64_t t = row / d.N, n = row - t * d.N;
-    if (t >= b.input_lengths[n]) continue;
+    const int64_t L = b.target_lengths[n];
+    Real* out = emissions + d.T * b.columns_before(n) + t * (L + 1);
+    if (t >= b.input_lengths[n]) {
+      if (d.from_logits) row_max[row] = row_sum[row] = 0;
+      for (int64_t i = 0; i <= L; ++i) out[i] = 0;
+      continue;
+    }
     const Real* x = b.x + t * b.x_t + n * b.x_n;
     if (d.from_logits) row_statistics<Lanes<Real>>(x, d.C, row_max + row, row_sum + row);
-    const int64_t L = b.target_lengths[n];
     const int64_t* label = b.targets + b.offsets[n];
-    Real* out = emissions + d.T * b.columns_before(n) + t * (L + 1);
     out[0] = x[d.blank];
     for (int64_t i = 0; i < L; ++i) out[1 + i] = x[label[i]];
   }

@@ -122,7 +122,7 @@ def ctc_forward(
     arguments: CtcArguments,
     losses: int,
     reduced: int,
-    statistics: int,  # [2, T, N]: row_max, row_sum
+    statistics: int,  # [2, T, N]: row_shift, row_sum
     posteriors: int,  # 0: only the loss is wanted
     num_threads: int,
 ) -> None: ...

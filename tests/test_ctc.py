@@ -282,6 +282,19 @@ def test_huge_logits(dtype: torch.dtype, scale: float) -> None:
     assert relative(dx, gradient) < (1e-5 if dtype == torch.float32 else 1e-9)
 
 
+@pytest.mark.parametrize("offset", [-1e4, -95.0, -60.0, -35.0, 40.0, 60.0, 95.0, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_offset_of_all_logits_changes_nothing(dtype: torch.dtype, offset: float) -> None:
+    """Sums of exp(x) from far below to far above the range of float."""
+    rng = np.random.default_rng(3)
+    logits = np.round(rng.normal(size=(70, 2, 19)) * 64) / 64  # exact after the offset
+    labels = [[1, 18, 18, 5], [7]]
+    losses, gradient = reference.batch(reference.log_softmax(logits), labels, [70, 69], 0)
+    result, dx = ours(torch.tensor(logits + offset, dtype=dtype), labels, [70, 69])
+    np.testing.assert_allclose(result, losses, rtol=1e-6)
+    assert relative(dx, gradient) < 1e-6
+
+
 def test_peaked_net_that_reads_another_word() -> None:
     """One-hot frames: the label's paths are 1e-100 of the best one and must not vanish."""
     T, C = 200, 20

@@ -104,7 +104,9 @@ def test_opcheck(x: Tensor, dtype: torch.dtype, reduction: int) -> None:
             torch.ops.crnn_ext.ctc_loss_backward.default,
             (torch.ones_like(loss), leaf.detach(), TARGETS, IL, TL, *saved, *args[4:8]),
         )
-    torch.library.opcheck(op, (x.detach().to(dtype), TARGETS, IL, TL, 0, reduction, True, False, False))
+    torch.library.opcheck(
+        op, (x.detach().to(dtype), TARGETS, IL, TL, 0, reduction, True, False, False)
+    )
 
 
 def test_the_op_refuses_a_gradient_it_did_not_save(x: Tensor) -> None:

@@ -43,8 +43,8 @@ struct CtcBatch {
 // no frame or no symbol.
 template <class Real>
 struct CtcSaved {
-  Real* row_max;     // [T, N]; max over c of x. Written only from logits
-  Real* row_sum;     // [T, N]; sum over c of exp(x - row_max). Written only from logits
+  Real* row_shift;   // [T, N]; 0, or the maximum of x over c. Written only from logits
+  Real* row_sum;     // [T, N]; sum over c of exp(x - row_shift). Written only from logits
   Real* posteriors;  // [T * (targets + N)]; sample n has [T, target_lengths[n] + 1] from element
                      // T * columns_before(n): blanks together first, then each symbol of the label.
                      // Undefined where the loss is not finite

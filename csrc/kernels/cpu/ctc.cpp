@@ -25,15 +25,15 @@ namespace {
 constexpr int64_t kRowWork = 65536;  // elements per chunk of rows: long against taking a chunk
 
 template <class Real>
-void gather_rows_dispatch(const CtcBatch<Real>& batch, Real* row_max, Real* row_sum,
+void gather_rows_dispatch(const CtcBatch<Real>& batch, Real* row_shift, Real* row_sum,
                           Real* emissions, int64_t begin, int64_t end) {
-  CRNN_DISPATCH(ctc_gather_rows, batch, row_max, row_sum, emissions, begin, end);
+  CRNN_DISPATCH(ctc_gather_rows, batch, row_shift, row_sum, emissions, begin, end);
 }
 
 template <class Real>
-double recursion_dispatch(const CtcBatch<Real>& batch, int64_t n, const Real* row_max,
+double recursion_dispatch(const CtcBatch<Real>& batch, int64_t n, const Real* row_shift,
                           const Real* row_sum, Real* emissions, bool posteriors, void* scratch) {
-  CRNN_DISPATCH(ctc_recursion, batch, n, row_max, row_sum, emissions, posteriors, scratch);
+  CRNN_DISPATCH(ctc_recursion, batch, n, row_shift, row_sum, emissions, posteriors, scratch);
 }
 
 template <class Real>
@@ -138,7 +138,7 @@ void ctc_forward(const CtcBatch<Real>& batch, Real* losses, const CtcSaved<Real>
   }
   const int64_t grain = std::max<int64_t>(1, kRowWork / d.C);
   parallel_for(d.T * d.N, grain, num_threads, [&](int64_t begin, int64_t end) {
-    gather_rows_dispatch(batch, saved.row_max, saved.row_sum, emissions, begin, end);
+    gather_rows_dispatch(batch, saved.row_shift, saved.row_sum, emissions, begin, end);
   });
 
   int64_t bytes = 0;
@@ -155,7 +155,7 @@ void ctc_forward(const CtcBatch<Real>& batch, Real* losses, const CtcSaved<Real>
         const int64_t next = n + 1 < d.N ? batch.columns_before(n + 1) : d.targets + d.N;
         std::fill(emissions + d.T * used, emissions + d.T * next, Real(0));
       }
-      losses[n] = static_cast<Real>(recursion_dispatch(batch, n, saved.row_max, saved.row_sum,
+      losses[n] = static_cast<Real>(recursion_dispatch(batch, n, saved.row_shift, saved.row_sum,
                                                        emissions, want_posteriors, scratch.get()));
     }
   });

@@ -116,6 +116,16 @@ struct Counting<0, K...> {
 template <class M>
 using AllLanes = typename Counting<lanes<M>()>::type;
 
+template <class M, int... K>
+static inline typename M::I count_up(Indices<K...>) {
+  return typename M::I{K...};
+}
+// 0, 1, 2, ...
+template <class M>
+static inline typename M::I lane_numbers() {
+  return count_up<M>(AllLanes<M>{});
+}
+
 #if defined(__clang__)
 #define CRNN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else

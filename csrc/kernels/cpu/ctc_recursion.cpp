@@ -246,29 +246,32 @@ class Recursion {
 
 // sum_t ln(sum_c exp(x)): one logarithm in all, of a product kept in range by its exponent.
 template <class Real>
-double log_normaliser(const CtcBatch<Real>& b, int64_t n, const Real* row_max,
+double log_normaliser(const CtcBatch<Real>& b, int64_t n, const Real* row_shift,
                       const Real* row_sum) {
   double tops = 0, product = 1;
   int64_t exponents = 0;
   for (int64_t t = 0; t < b.input_lengths[n]; ++t) {
     const int64_t row = t * b.dims.N + n;
-    tops += row_max[row];
+    tops += row_shift[row];
     product *= row_sum[row];
     if (product > 0x1p500) {
       product *= 0x1p-500;
       exponents += 500;
+    } else if (product < 0x1p-500) {
+      product *= 0x1p500;
+      exponents -= 500;
     }
   }
   return tops + std::log(product) + kLn2 * static_cast<double>(exponents);
 }
 
 template <class Real>
-double recursion(const CtcBatch<Real>& b, int64_t n, const Real* row_max, const Real* row_sum,
+double recursion(const CtcBatch<Real>& b, int64_t n, const Real* row_shift, const Real* row_sum,
                  Real* emissions, bool want_posteriors, void* scratch) {
   Real* x = emissions + b.dims.T * b.columns_before(n);
   Recursion<Lanes<Real>> states(b, n, x, want_posteriors, scratch);
   double loss = states.forward();
-  if (b.dims.from_logits) loss += log_normaliser(b, n, row_max, row_sum);
+  if (b.dims.from_logits) loss += log_normaliser(b, n, row_shift, row_sum);
   if (want_posteriors && loss - loss == 0) states.backward();
   return loss;
 }
@@ -276,10 +279,10 @@ double recursion(const CtcBatch<Real>& b, int64_t n, const Real* row_max, const 
 }  // namespace
 
 CRNN_CTC_RECURSION(float) {
-  return recursion(batch, n, row_max, row_sum, emissions, want_posteriors, scratch);
+  return recursion(batch, n, row_shift, row_sum, emissions, want_posteriors, scratch);
 }
 CRNN_CTC_RECURSION(double) {
-  return recursion(batch, n, row_max, row_sum, emissions, want_posteriors, scratch);
+  return recursion(batch, n, row_shift, row_sum, emissions, want_posteriors, scratch);
 }
 
 }  // namespace CRNN_SIMD_NAMESPACE

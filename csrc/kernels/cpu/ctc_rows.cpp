@@ -2,11 +2,12 @@
 // the gradient (backward). One row is read from memory once per pass; at C = 5000 both passes run
 // at the speed of memory.
 //
-//   forward:  row_max = max_c x,  row_sum = sum_c exp(x - row_max),  emissions = x at the label
-//   backward: dx = w * (exp(x - row_max) / row_sum - posterior), or w * (exp(x) - posterior) for
+//   forward:  row_sum = sum_c exp(x - row_shift), row_shift = 0 or max_c x; emissions = x at the
+//             label
+//   backward: dx = w * (exp(x - row_shift) / row_sum - posterior), or w * (exp(x) - posterior) for
 //             log-probabilities; w is the gradient of the final loss w.r.t. this sample's loss.
 //
-// Kept as (max, sum) rather than as log-sum-exp: exp(x - lse) would lose 1e-3 at |lse| = 1e4.
+// Kept as (shift, sum) rather than as log-sum-exp: exp(x - lse) would lose 1e-3 at |lse| = 1e4.
 #include "kernels/cpu/ctc_numbers.h"
 #include "kernels/cpu/ctc_simd.h"
 
@@ -14,46 +15,59 @@ namespace crnn {
 namespace CRNN_SIMD_NAMESPACE {
 namespace {
 
-// The last lanes of a row, `fill` beyond its end.
+// The last C % W values of a row, and minus infinity in the other lanes.
 template <class M>
-typename M::V load_tail(const typename M::Real* p, int64_t count, typename M::Real fill) {
-  typename M::Real lane[lanes<M>()];
-  for (int k = 0; k < lanes<M>(); ++k) lane[k] = k < count ? p[k] : fill;
-  return load_real<M>(lane);
+typename M::V load_tail(const typename M::Real* x, int64_t C) {
+  constexpr int W = lanes<M>();
+  const typename M::Real minus_inf = -__builtin_inf();
+  const int64_t tail = C % W;
+  if (C < W) {
+    typename M::Real lane[W];
+    for (int k = 0; k < W; ++k) lane[k] = k < tail ? x[k] : minus_inf;
+    return load_real<M>(lane);
+  }
+  // One load that ends with the row; lanes that belong to the vector before it are blanked.
+  const auto repeated = lane_numbers<M>() < splat_int<M>(static_cast<typename M::Int>(W - tail));
+  return repeated ? splat_real<M>(minus_inf) : load_real<M>(x + C - W);
 }
 
 template <class M>
-void row_statistics(const typename M::Real* x, int64_t C, typename M::Real* row_max,
-                    typename M::Real* row_sum) {
-  using V = typename M::V;
+typename M::Real largest(const typename M::Real* x, int64_t C) {
   constexpr int W = lanes<M>();
-  const typename M::Real minus_inf = -__builtin_inf();
-  const int64_t whole = C / W * W, tail = C - whole;
-  const V last = load_tail<M>(x + whole, tail, minus_inf);
+  typename M::V top = load_tail<M>(x, C);
+  for (int64_t c = 0; c + W <= C; c += W) top = max_lanes(top, load_real<M>(x + c));
+  return max_across<M>(top)[0];
+}
 
-  V top0 = last, top1 = last, top2 = last, top3 = last;
+// sum_c exp(x - shift)
+template <class M>
+typename M::Real sum_exp(const typename M::Real* x, int64_t C, typename M::Real shift) {
+  constexpr int W = lanes<M>();
+  typename M::V sum0{}, sum1{};
   int64_t c = 0;
-  for (; c + 4 * W <= whole; c += 4 * W) {
-    top0 = max_lanes(top0, load_real<M>(x + c));
-    top1 = max_lanes(top1, load_real<M>(x + c + W));
-    top2 = max_lanes(top2, load_real<M>(x + c + 2 * W));
-    top3 = max_lanes(top3, load_real<M>(x + c + 3 * W));
+  for (; c + 2 * W <= C; c += 2 * W) {
+    sum0 += exp_real<M>(load_real<M>(x + c) - shift);
+    sum1 += exp_real<M>(load_real<M>(x + c + W) - shift);
   }
-  for (; c < whole; c += W) top0 = max_lanes(top0, load_real<M>(x + c));
-  const V top = max_across<M>(max_lanes(max_lanes(top0, top1), max_lanes(top2, top3)));
+  if (c + W <= C) sum0 += exp_real<M>(load_real<M>(x + c) - shift);
+  if (C % W != 0) sum1 += exp_real<M>(load_tail<M>(x, C) - shift);
+  return sum_across<M>(sum0 + sum1)[0];
+}
 
-  V sum0 = tail ? exp_real<M>(last - top) : V{}, sum1{};
-  for (c = 0; c + 2 * W <= whole; c += 2 * W) {
-    sum0 += exp_real<M>(load_real<M>(x + c) - top);
-    sum1 += exp_real<M>(load_real<M>(x + c + W) - top);
-  }
-  if (c < whole) sum0 += exp_real<M>(load_real<M>(x + c) - top);
-  *row_max = top[0];
-  *row_sum = sum_across<M>(sum0 + sum1)[0];
+// Most rows need no maximum: exp(x) itself neither overflows nor loses digits while its sum stays
+// in this range. Otherwise, and for NaN, the usual sum of exp(x - max).
+template <class M>
+void row_statistics(const typename M::Real* x, int64_t C, typename M::Real* row_shift,
+                    typename M::Real* row_sum) {
+  *row_shift = 0;
+  *row_sum = sum_exp<M>(x, C, 0);
+  if (*row_sum > 0x1p-60f && *row_sum < 0x1p100f) return;
+  *row_shift = largest<M>(x, C);
+  *row_sum = sum_exp<M>(x, C, *row_shift);
 }
 
 template <class Real>
-void gather_rows(const CtcBatch<Real>& b, Real* row_max, Real* row_sum, Real* emissions,
+void gather_rows(const CtcBatch<Real>& b, Real* row_shift, Real* row_sum, Real* emissions,
                  int64_t begin, int64_t end) {
   const CtcDims& d = b.dims;
   for (int64_t row = begin; row < end; ++row) {
@@ -61,12 +75,12 @@ void gather_rows(const CtcBatch<Real>& b, Real* row_max, Real* row_sum, Real* em
     const int64_t L = b.target_lengths[n];
     Real* out = emissions + d.T * b.columns_before(n) + t * (L + 1);
     if (t >= b.input_lengths[n]) {
-      if (d.from_logits) row_max[row] = row_sum[row] = 0;
+      if (d.from_logits) row_shift[row] = row_sum[row] = 0;
       for (int64_t i = 0; i <= L; ++i) out[i] = 0;
       continue;
     }
     const Real* x = b.x + t * b.x_t + n * b.x_n;
-    if (d.from_logits) row_statistics<Lanes<Real>>(x, d.C, row_max + row, row_sum + row);
+    if (d.from_logits) row_statistics<Lanes<Real>>(x, d.C, row_shift + row, row_sum + row);
     const int64_t* label = b.targets + b.offsets[n];
     out[0] = x[d.blank];
     for (int64_t i = 0; i < L; ++i) out[1 + i] = x[label[i]];
@@ -78,14 +92,15 @@ template <class M>
 void scaled_exp(const typename M::Real* x, int64_t C, typename M::Real shift,
                 typename M::Real scale, typename M::Real* dx) {
   constexpr int W = lanes<M>();
-  int64_t c = 0;
-  for (; c + W <= C; c += W) {
-    store_lanes(dx + c, exp_real<M>(load_real<M>(x + c) - shift) * scale);
+  const auto values = [&](int64_t c) { return exp_real<M>(load_real<M>(x + c) - shift) * scale; };
+  for (int64_t c = 0; c + W <= C; c += W) store_lanes(dx + c, values(c));
+  if (C % W == 0) return;
+  if (C > W) {
+    store_lanes(dx + C - W, values(C - W));  // some of it again, with the same result
+    return;
   }
-  if (c < C) {
-    const auto last = exp_real<M>(load_tail<M>(x + c, C - c, 0) - shift) * scale;
-    for (int k = 0; k < C - c; ++k) dx[c + k] = last[k];
-  }
+  const typename M::V last = exp_real<M>(load_tail<M>(x, C) - shift) * scale;
+  for (int64_t k = 0; k < C; ++k) dx[k] = last[k];
 }
 
 template <class Real>
@@ -104,7 +119,7 @@ void gradient_rows(const CtcBatch<Real>& b, const CtcSaved<Real>& saved, const R
       continue;
     }
     const Real* x = b.x + t * b.x_t + n * b.x_n;
-    const Real shift = d.from_logits ? saved.row_max[row] : Real(0);
+    const Real shift = d.from_logits ? saved.row_shift[row] : Real(0);
     const Real scale = d.from_logits ? w / saved.row_sum[row] : w;
     scaled_exp<Lanes<Real>>(x, d.C, shift, scale, out);
     const int64_t L = b.target_lengths[n];
@@ -117,8 +132,8 @@ void gradient_rows(const CtcBatch<Real>& b, const CtcSaved<Real>& saved, const R
 
 }  // namespace
 
-CRNN_CTC_GATHER_ROWS(float) { gather_rows(batch, row_max, row_sum, emissions, begin, end); }
-CRNN_CTC_GATHER_ROWS(double) { gather_rows(batch, row_max, row_sum, emissions, begin, end); }
+CRNN_CTC_GATHER_ROWS(float) { gather_rows(batch, row_shift, row_sum, emissions, begin, end); }
+CRNN_CTC_GATHER_ROWS(double) { gather_rows(batch, row_shift, row_sum, emissions, begin, end); }
 CRNN_CTC_GRADIENT_ROWS(float) { gradient_rows(batch, saved, weights, dx, dx_t, dx_n, begin, end); }
 CRNN_CTC_GRADIENT_ROWS(double) { gradient_rows(batch, saved, weights, dx, dx_t, dx_n, begin, end); }
 

@@ -22,15 +22,15 @@ static constexpr int64_t ctc_scratch_bytes(int64_t frames, int64_t label_length,
   return sizeof(Real) * (ctc_padded_states<Real>(label_length) * (rows + 16) + 2 * frames + 16);
 }
 
-// Rows [begin, end) of the T*N rows; row = t*N + n. Writes row_max and row_sum (from logits) and
+// Rows [begin, end) of the T*N rows; row = t*N + n. Writes row_shift and row_sum (from logits) and
 // gathers the label's x into emissions, laid out as CtcSaved::posteriors: blank, then symbols.
-#define CRNN_CTC_GATHER_ROWS(Real)                                                                 \
-  void ctc_gather_rows(const CtcBatch<Real>& batch, Real* row_max, Real* row_sum, Real* emissions, \
-                       int64_t begin, int64_t end)
+#define CRNN_CTC_GATHER_ROWS(Real)                                                  \
+  void ctc_gather_rows(const CtcBatch<Real>& batch, Real* row_shift, Real* row_sum, \
+                       Real* emissions, int64_t begin, int64_t end)
 
 // Loss of sample n from its emissions; overwrites them with posteriors if want_posteriors.
-#define CRNN_CTC_RECURSION(Real)                                                    \
-  double ctc_recursion(const CtcBatch<Real>& batch, int64_t n, const Real* row_max, \
+#define CRNN_CTC_RECURSION(Real)                                                      \
+  double ctc_recursion(const CtcBatch<Real>& batch, int64_t n, const Real* row_shift, \
                        const Real* row_sum, Real* emissions, bool want_posteriors, void* scratch)
 
 // Rows [begin, end) of dx. weights: [N], gradient of the final loss with respect to losses[n].

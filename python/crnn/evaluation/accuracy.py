@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from crnn.data import Sample
 from crnn.recognizer import Reading, Recognizer
@@ -57,6 +58,32 @@ class Score:
     def accuracy(self) -> float:
         """Share of samples read exactly right; NaN for no samples."""
         return self.right / self.count if self.count else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        return wilson_interval(self.right, self.count)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, ready for JSON; the accuracy of no samples is None."""
+        return {
+            "count": self.count,
+            "right": self.right,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "accuracy": self.accuracy if self.count else None,
+            "interval": self.interval,
+            "distance": self.distance,
+            "seconds_per_image": self.seconds / max(1, self.count),
+        }
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        share = f"{self.accuracy:.1%} ({low:.1%}-{high:.1%})" if self.count else "no labelled words"
+        return (
+            f"{share}, {self.right} of {self.count} words, 1-NED {self.distance:.3f}, "
+            f"{self.failed} unreadable, {self.skipped} without 0-9a-z, {self.seconds:.1f} s"
+        )
 
 
 def evaluate(recognizer: Recognizer, samples: Sequence[Sample], batch_size: int = 64) -> Score:

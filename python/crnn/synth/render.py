@@ -109,8 +109,8 @@ class Renderer:
         if rng.random() < 0.16 * difficulty:  # another line of text, cut off by the crop
             other = "".join(rng.permutation(list(text)))
             gap = em * (0.12 + rng.exponential(0.15))
-            y = tight[3] + gap if rng.random() < 0.5 else tight[1] - gap - (box[3] - box[1])
-            pen.text((_MARGIN + em * rng.normal(0, 1), y - box[1]), other, fill=255, font=font)
+            top = tight[3] + gap if rng.random() < 0.5 else tight[1] - gap - (box[3] - box[1])
+            pen.text((_MARGIN + em * rng.normal(0, 1), top - box[1]), other, fill=255, font=font)
         return fill, _second_layer(fill, em, rng, difficulty), tight
 
     def _colour(self, fill: Grey, edge: Grey | None, rng: Generator, difficulty: float) -> Grey:
@@ -228,7 +228,8 @@ def _project(
 
     def warp(mask: Image.Image) -> Grey:
         out = mask.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BILINEAR)
-        return np.asarray(out, np.float32) / np.float32(255)
+        grey: Grey = np.asarray(out, np.float32) / np.float32(255)
+        return grey
 
     return warp(fill), None if edge is None else warp(edge)
 

@@ -1,6 +1,4 @@
-"""Training: configuration, the loop and what it writes."""
+"""Training: `config.TrainConfig` and `loop.Trainer`.
 
-from crnn.training.config import TrainConfig
-from crnn.training.loop import Trainer
-
-__all__ = ["TrainConfig", "Trainer"]
+Nothing is imported here, so that `crnn train --help` does not wait for torch.
+"""

@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from crnn.charset import Charset
+from crnn.checkpoint import save
+from crnn.images import Preprocessing
 from crnn.model import CRNN, PRESETS
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
 from crnn.synth.dataset import WIDTHS
@@ -119,8 +121,11 @@ class Trainer:
                     window = []
                 if self.step % self.config.save_every == 0:
                     self.save_state()
-        finally:
             self.save_state()
+        except KeyboardInterrupt:
+            self.save_state()
+            raise
+        finally:
             progress.close()
 
     def train_step(self, batch: Batch) -> tuple[float, float]:
@@ -142,7 +147,7 @@ class Trainer:
                 "lower lr or clip_norm and resume from the last checkpoint"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         per_symbol = float(losses.detach().sum() / batch.target_lengths.sum())
@@ -174,6 +179,22 @@ class Trainer:
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, path)
+
+    def export(self) -> Path:
+        """Write the model as `model.safetensors` in the run's folder and return its path."""
+        path = self.output_dir / "model.safetensors"
+        width = self.config.fixed_width
+        preprocessing = Preprocessing(
+            height=self.model.config.height, min_width=100, fixed_width=width or None
+        )
+        summary = {
+            "steps": self.step,
+            "samples": self.next_sample,
+            "seconds": round(self.seconds),
+            "config": dataclasses.asdict(self.config),
+        }
+        save(path, self.model, self.charset, preprocessing, summary, half=True)
+        return path
 
     def _load_state(self) -> None:
         # weights_only: a training state may come from elsewhere, and must not run code.

@@ -18,21 +18,33 @@ const char* simd_level_name(SimdLevel level);
 // Calls FUNCTION of the namespace compiled for the level in use. Each level is the same source
 // file compiled with other flags into another namespace (see simd.h and CMakeLists.txt).
 #ifdef CRNN_X86
-#define CRNN_DISPATCH(FUNCTION, ...)                                            \
-  do {                                                                          \
-    switch (::crnn::simd_level()) {                                             \
-      case ::crnn::SimdLevel::avx512: return simd_avx512::FUNCTION(__VA_ARGS__); \
-      case ::crnn::SimdLevel::avx2: return simd_avx2::FUNCTION(__VA_ARGS__);     \
-      case ::crnn::SimdLevel::baseline: break;                                  \
-    }                                                                           \
-    return simd_baseline::FUNCTION(__VA_ARGS__);                                \
+#define CRNN_DISPATCH(FUNCTION, ...)               \
+  do {                                             \
+    switch (::crnn::simd_level()) {                \
+      case ::crnn::SimdLevel::avx512:              \
+        return simd_avx512::FUNCTION(__VA_ARGS__); \
+      case ::crnn::SimdLevel::avx2:                \
+        return simd_avx2::FUNCTION(__VA_ARGS__);   \
+      case ::crnn::SimdLevel::baseline:            \
+        break;                                     \
+    }                                              \
+    return simd_baseline::FUNCTION(__VA_ARGS__);   \
   } while (0)
 // Declares one function in the namespace of each level.
-#define CRNN_DECLARE_SIMD(...)                 \
-  namespace simd_baseline { __VA_ARGS__; }     \
-  namespace simd_avx2 { __VA_ARGS__; }         \
-  namespace simd_avx512 { __VA_ARGS__; }
+#define CRNN_DECLARE_SIMD(...) \
+  namespace simd_baseline {    \
+  __VA_ARGS__;                 \
+  }                            \
+  namespace simd_avx2 {        \
+  __VA_ARGS__;                 \
+  }                            \
+  namespace simd_avx512 {      \
+  __VA_ARGS__;                 \
+  }
 #else
 #define CRNN_DISPATCH(FUNCTION, ...) return simd_baseline::FUNCTION(__VA_ARGS__)
-#define CRNN_DECLARE_SIMD(...) namespace simd_baseline { __VA_ARGS__; }
+#define CRNN_DECLARE_SIMD(...) \
+  namespace simd_baseline {    \
+  __VA_ARGS__;                 \
+  }
 #endif

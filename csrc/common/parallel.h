@@ -21,9 +21,7 @@ template <class Body>
 void parallel_for(int64_t n, int64_t grain, int num_threads, Body&& body) {
   run_chunks(
       n, grain, num_threads,
-      [](void* context, int64_t begin, int64_t end) {
-        (*static_cast<Body*>(context))(begin, end);
-      },
+      [](void* context, int64_t begin, int64_t end) { (*static_cast<Body*>(context))(begin, end); },
       &body);
 }
 

@@ -30,8 +30,16 @@ constexpr int kLanes = kVectorBytes / 4;  // 32-bit lanes of one vector
 typedef float VecF __attribute__((vector_size(kVectorBytes)));
 typedef int32_t VecI __attribute__((vector_size(kVectorBytes)));
 
-static inline VecF load(const float* p) { VecF v; std::memcpy(&v, p, sizeof v); return v; }
-static inline VecI load(const int32_t* p) { VecI v; std::memcpy(&v, p, sizeof v); return v; }
+static inline VecF load(const float* p) {
+  VecF v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+static inline VecI load(const int32_t* p) {
+  VecI v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
 static inline void store(float* p, VecF v) { std::memcpy(p, &v, sizeof v); }
 static inline void store(int32_t* p, VecI v) { std::memcpy(p, &v, sizeof v); }
 static inline VecF splat(float x) { return x - VecF{}; }

@@ -8,16 +8,16 @@ namespace crnn {
 
 struct CudaDevice {
   std::string name;
-  int major, minor;         // compute capability
-  size_t total_memory;      // bytes
+  int major, minor;     // compute capability
+  size_t total_memory;  // bytes
   int multiprocessors;
 };
 
 struct CudaStatus {
-  bool built;                       // the library was compiled with CUDA
-  int runtime_version;              // e.g. 13000; 0 without CUDA
-  int driver_version;               // highest CUDA version the driver supports; 0 without a driver
-  std::string problem;              // why there is no usable device; empty when there is one
+  bool built;           // the library was compiled with CUDA
+  int runtime_version;  // e.g. 13000; 0 without CUDA
+  int driver_version;   // highest CUDA version the driver supports; 0 without a driver
+  std::string problem;  // why there is no usable device; empty when there is one
   std::vector<CudaDevice> devices;
 };
 

@@ -145,10 +145,10 @@ def _products(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients that are one matrix product over all frames: dx, dw_ih, dw_hh, db."""
     T, N, I, H, D = _dims(x, h0)  # noqa: E741
-    dw_ih, dw_hh = x.new_zeros(D, 4 * H, I), x.new_zeros(D, 4 * H, H)
     if T == 0 or N == 0:
         dx = x.new_zeros(x.shape if needs_dx else (0,))
-        return dx, dw_ih, dw_hh, x.new_zeros(D, 4 * H)
+        return dx, x.new_zeros(D, 4 * H, I), x.new_zeros(D, 4 * H, H), x.new_zeros(D, 4 * H)
+    dw_ih, dw_hh = x.new_empty(D, 4 * H, I), x.new_empty(D, 4 * H, H)
     dgates, x = dgates.view(D, T * N, 4 * H), x.reshape(T * N, I)
     before = [_h_before(y, h0, d, lengths) for d in range(D)]
     rows = None

@@ -53,6 +53,23 @@ def test_a_sample_is_the_same_to_the_bit_alone_and_in_a_batch(threads: int) -> N
         assert not dx[T:, n].any()
 
 
+@pytest.mark.parametrize("varied", [False, True])
+def test_frames_projected_in_several_parts(varied: bool) -> None:
+    # 192 rows are projected ahead at once: 150 frames of 1 sample are one part, of 5 several.
+    torch.manual_seed(4)
+    module = crnn_ext.LSTM(7, 20, bidirectional=True)
+    lengths = [150, 31, 149, 90, 0] if varied else [150] * 5
+    x = torch.randn(150, 5, 7)
+    y, h, c, _ = run(module, x, lengths)
+    with torch.no_grad():
+        assert torch.equal(module(x, lengths=lengths)[0], y)
+    for n, T in enumerate(lengths):
+        y_n, h_n, c_n, _ = run(module, x[:T, n : n + 1])
+        assert torch.equal(y[:T, n], y_n[:, 0])
+        assert torch.equal(h[:, n], h_n[:, 0])
+        assert torch.equal(c[:, n], c_n[:, 0])
+
+
 def test_runs_repeat_to_the_bit() -> None:
     torch.manual_seed(1)
     module = crnn_ext.LSTM(64, 64, bidirectional=True)

@@ -166,6 +166,10 @@ void check_lstm(LstmDims dims) {
   forward.y = y.data(), forward.h_n = h_n.data(), forward.c_n = c_n.data();
   forward.gates = gates.data(), forward.cells = cells.data();
   lstm_forward(forward, 2);
+  std::vector<float> y_inference(y.size(), NAN);
+  forward.y = y_inference.data(), forward.gates = forward.cells = nullptr;
+  lstm_forward(forward, 1);
+  CHECK(y_inference == y);
   for (int64_t d = 0; d < D; ++d) {
     for (int64_t n = 0; n < N; ++n) {
       const std::vector<double> expected = last_state(lstm, d, n);
@@ -209,6 +213,7 @@ TEST(kernels, lstm) {
       check_lstm({5, N, 11, H, 2});
     }
   }
+  check_lstm({70, 9, 5, 20, 2});  // more frames than are projected ahead at once
   check_lstm({0, 2, 3, 4, 2});
   check_lstm({3, 0, 3, 4, 2});
 }

@@ -152,7 +152,7 @@ def load(source: Source, name: str | None = None) -> Image.Image:
     """
     name = name_of(source) if name is None else name
     if isinstance(source, Image.Image):
-        return _decode(source.copy(), name)
+        return _decode(source, name)
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
     if isinstance(source, (str, os.PathLike)):
@@ -263,7 +263,9 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     _check_size(image.width, image.height, name)
     try:
         image.load()
-        turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        # Pillow turns a TIFF itself while it loads, but some versions leave the tag as it was.
+        turned = image.format == "TIFF"
+        turn = None if turned else _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
         grey = _to_grey(image, name)
     except ImageError:
         raise

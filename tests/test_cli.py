@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from PIL import Image
 from tiny import save_tiny
 
 import crnn
+from crnn import images
 from crnn.cli import COMMANDS, build_parser, main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -158,6 +160,35 @@ def test_names_that_are_not_text_or_not_printable(
     assert "load: none\\x07.png must be" in err
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_progress_bar_on_a_terminal_only(
+    model: str, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare = images.prepare
+
+    def slow(*args: Any) -> images.Prepared:
+        time.sleep(0.1)  # tqdm redraws ten times a second at most
+        return prepare(*args)
+
+    monkeypatch.setattr(images, "prepare", slow)
+    monkeypatch.setattr("crnn.cli.read._BAR_AFTER", 1e-9)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "40")
+    arguments = ["read", str(photos), "none.png", "--model", model]
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert "\r" not in out + err
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(arguments) == 1
+    assert re.search(r"\r.*\d/4 \[.*image", terminal.getvalue())
+    assert capsys.readouterr().out == out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -211,7 +242,8 @@ def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]) -> None:
             main([name, "--help"])
         assert caught.value.code == 0
         text = capsys.readouterr().out
-        assert "exit status" in text
+        if name in ("read", "doctor"):
+            assert "exit status: 0" in text
         assert f"  crnn {name}" in text[text.index("examples:") :]
 
 
@@ -304,4 +336,4 @@ def test_every_command_has_what_the_registry_asks_for() -> None:
         module = sys.modules[f"crnn.cli.{name}"]
         module.add_arguments(argparse.ArgumentParser())
         assert callable(module.run)
-        assert "exit status" in (module.__doc__ or "")
+        assert (module.__doc__ or "").splitlines()[0].endswith(".")

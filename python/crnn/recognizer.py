@@ -27,7 +27,7 @@ _Words: TypeAlias = "crnn_ext.Lexicon | str | os.PathLike[str] | Iterable[str] |
 
 # Images are gathered so many batches at a time, sorted by width, and read in batches that hold
 # little padding. This bounds the memory that a large folder takes.
-_BATCHES_AT_ONCE = 8
+_BATCHES_AT_ONCE = 4
 # Columns in one batch, padding included: it bounds the feature maps (the first convolution of
 # vgg-bilstm makes 8 kB a column) where images are wide.
 _COLUMNS_IN_BATCH = 16384

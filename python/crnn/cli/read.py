@@ -32,7 +32,8 @@ EXAMPLES = """\
 """
 
 # Lines are aligned in groups: a group is printed as soon as it is read.
-_GROUP = 256
+_GROUP = 128
+_BAR_AFTER = 2.0  # seconds; shorter runs show no progress bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,12 +157,12 @@ def _sources(paths: Iterable[str]) -> Iterator[Any]:
 
 
 def _progress(readings: Iterator[Reading], paths: list[str]) -> Iterator[list[Reading]]:
-    """Groups of readings; a bar on a terminal if it takes more than two seconds."""
+    """Groups of readings; a bar on a terminal unless it is soon done."""
     from tqdm import tqdm
 
     hidden = not sys.stderr.isatty()
     total = None if hidden else _count(paths)
-    with tqdm(total=total, unit="image", disable=hidden, delay=2.0, leave=False) as bar:
+    with tqdm(total=total, unit="image", disable=hidden, delay=_BAR_AFTER, leave=False) as bar:
         counted = _each(readings, bar.update)
         while group := list(itertools.islice(counted, _GROUP)):
             bar.clear()

@@ -99,6 +99,13 @@ struct RecurStep {
   }
 };
 
+// The first `length` floats of each of the first `count` of 4 rows.
+void prefetch_four(const float* rows, int64_t count, int64_t K, int64_t length) {
+  for (int64_t j = 0; j < 4 && j < count; ++j) {
+    for (int64_t k = 0; k < length; k += 16) __builtin_prefetch(rows + j * K + k);
+  }
+}
+
 // packed[k * 4 * kLanes + r] = rows[r][k] for the first `count` of 4 rows, 0 for the others.
 void pack_four(const float* rows, int64_t count, int64_t K, int64_t k0, int64_t k1, float* packed) {
   int64_t k = k0;
@@ -122,7 +129,14 @@ void pack_panel(const float* w, int64_t H, int64_t K, int64_t unit, float* panel
     for (int64_t q = 0; q < 4; ++q) {
       for (int64_t l = 0; l < kLanes; l += 4) {
         const int64_t u = unit + l;
-        pack_four(w + (q * H + u) * K, H - u, K, k0, k1, panel + q * kLanes + l);
+        const float* rows = w + (q * H + u) * K;
+        // Processors do not foresee so many short runs: ask for the block read next.
+        if (k1 < K) {
+          prefetch_four(rows + k1, H - u, K, kBlock);
+        } else {
+          prefetch_four(rows + kLanes * K, H - u - kLanes, K, kBlock);
+        }
+        pack_four(rows, H - u, K, k0, k1, panel + q * kLanes + l);
       }
     }
   }

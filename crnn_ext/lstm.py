@@ -42,8 +42,9 @@ class LSTM(nn.Module):
     the result: rounding would add up over the frames of the recurrence.
 
     The result for a sample is the same to the bit alone, in any batch, and for any number of
-    threads (`torch.get_num_threads()`); CPUs with another SIMD level may round otherwise. It is
-    ours for every shape: no shape is faster in torch's own operator (benchmarks/lstm.py).
+    threads (`torch.get_num_threads()`); CPUs with another SIMD level may round otherwise. So that
+    this holds, every shape runs these kernels and none torch's operator, which was not measurably
+    faster for any (`python -m benchmarks.lstm`).
 
     Differentiable once in x, hx and the parameters; differentiating twice raises RuntimeError.
     Works under `torch.compile(fullgraph=True)`.

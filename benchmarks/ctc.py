@@ -100,6 +100,7 @@ def errors(case: Case, inputs: Inputs) -> dict[str, float]:
     expected = torch_loss(exact, inputs)
     if case.mode == "train":
         (expected,) = torch.autograd.grad(expected, exact)
+    expected = expected.detach()
     result = {}
     for name, loss in IMPLEMENTATIONS.items():
         value = loss(inputs.logits, inputs)

@@ -23,7 +23,7 @@ if _C.version != __version__:
     )
 
 from crnn_ext._build import BuildInfo, CudaDevice, build_info
-from crnn_ext.ctc import CTCLoss, ctc_loss
+from crnn_ext.ctc import CTCLoss, ctc_loss, release_memory
 from crnn_ext.lexicon import Lexicon, LexiconResult
 from crnn_ext.lstm import LSTM
 from crnn_ext.text import BKTree, edit_distance
@@ -48,4 +48,5 @@ __all__ = [
     "edit_distance",
     "greedy_decode",
     "label_log_probs",
+    "release_memory",
 ]

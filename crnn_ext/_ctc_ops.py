@@ -56,13 +56,18 @@ def _empty_forward(x: Tensor, targets: Tensor, options: Options, save: bool) -> 
     )
 
 
-def _empty_gradient(x: Tensor) -> Tensor:
+def _empty_gradient(x: Tensor, *, reuse_memory: bool = False) -> Tensor:
     """[T, N, C] in the kernels' dtype, samples outermost where they are so in x."""
     T, N, C = x.shape
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    if x.stride(1) > x.stride(0):
-        return x.new_empty([N, T, C], dtype=dtype).transpose(0, 1)
-    return x.new_empty([T, N, C], dtype=dtype)
+    n_outermost = x.stride(1) > x.stride(0)
+    shape = [N, T, C] if n_outermost else [T, N, C]
+    if reuse_memory and T * N * C * dtype.itemsize >= _C.large_buffer_bytes:
+        buffer = _C.LargeBuffer(T * N * C * dtype.itemsize)
+        dx = torch.frombuffer(buffer, dtype=dtype).view(shape)
+    else:
+        dx = x.new_empty(shape, dtype=dtype)
+    return dx.transpose(0, 1) if n_outermost else dx
 
 
 def _arguments(
@@ -113,7 +118,7 @@ def _forward(
 def _backward(grad: Tensor, saved: Sequence[Tensor], options: Options) -> Tensor:
     """Gradient of x; `saved` is the forward's four inputs and its outputs but the first."""
     x, targets, input_lengths, target_lengths, losses, statistics, posteriors = saved
-    dx = _empty_gradient(x)
+    dx = _empty_gradient(x, reuse_memory=True)
     dtype = x.dtype
     x = _kernel_input(x)
     grad = grad.to(dx.dtype)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from crnn_ext import _ctc_ops
+from crnn_ext import _C, _ctc_ops
 from crnn_ext._check import check_cpu, fail, fail_dtype, fail_type
 from crnn_ext._ctc_ops import OP, REDUCTIONS, Options
 
@@ -136,6 +136,18 @@ class CTCLoss(torch.nn.Module):
             f"blank={self.blank}, reduction={self.reduction!r}, "
             f"zero_infinity={self.zero_infinity}, from_logits={self.from_logits}"
         )
+
+
+def release_memory() -> int:
+    """Give the memory kept for the next large gradient back to the system.
+
+    The gradient of 32 MB or more that was freed last stays allocated for the next one, because
+    fresh memory costs more time than the gradient itself. It is at most one such buffer.
+
+    Returns:
+        Bytes released; 0 if there was nothing.
+    """
+    return _C.release_large_buffer()
 
 
 # ---- checks -------------------------------------------------------------------------------------

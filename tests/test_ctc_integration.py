@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crnn_ext import _C, CTCLoss, ctc_loss
+from crnn_ext import _C, CTCLoss, ctc_loss, release_memory
 
 T, N, C = 20, 4, 11
 TARGETS = torch.tensor([[1, 2, 3, 3], [4, 5, 0, 0], [6, 6, 6, 0], [10, 9, 0, 0]])
@@ -151,6 +151,28 @@ def test_changed_input_is_noticed(x: Tensor) -> None:
     middle.zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_memory_of_large_gradients_is_reused_but_never_shared() -> None:
+    torch.manual_seed(4)
+    args = (torch.randint(1, 9000, (8, 5)), [128] * 8, [5] * 8)
+    xs = [torch.randn(128, 8, 9000), torch.randn(8, 128, 9000).transpose(0, 1)]  # 35 MB each
+    release_memory()
+    gradients = [loss_and_gradient(x, *args, from_logits=True)[1] for x in xs]
+    assert gradients[0].data_ptr() != gradients[1].data_ptr()
+    for x, dx in zip(xs, gradients, strict=True):
+        assert dx.stride() == x.stride()
+        part = loss_and_gradient(x[:, :1], args[0][:1], [128], [5], from_logits=True)[1]
+        torch.testing.assert_close(dx[:, :1] * 8, part)
+    address = gradients.pop().data_ptr()
+    del dx
+    again = loss_and_gradient(xs[0], *args, from_logits=True)[1]
+    assert again.data_ptr() == address
+    assert torch.equal(again, gradients[0])
+    assert release_memory() == 0
+    del again
+    assert release_memory() >= 128 * 8 * 9000 * 4
+    assert release_memory() == 0
 
 
 # ---- bits ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ namespace crnn {
 
 void bind_ctc(pybind11::module_& m);
 void bind_lstm(pybind11::module_& m);
+void bind_memory(pybind11::module_& m);
 void bind_system(pybind11::module_& m);
 void bind_text(pybind11::module_& m);
 void bind_transcription(pybind11::module_& m);

@@ -20,6 +20,7 @@ PYBIND11_MODULE(_C, m) {
   crnn::set_interrupt_check(raise_pending_signal);
   crnn::bind_ctc(m);
   crnn::bind_lstm(m);
+  crnn::bind_memory(m);
   crnn::bind_system(m);
   crnn::bind_text(m);
   crnn::bind_transcription(m);

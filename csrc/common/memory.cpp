@@ -1,22 +1,80 @@
 #include "common/memory.h"
 
-#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <utility>
 
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
 
 namespace crnn {
+namespace {
 
-void prefer_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
+constexpr size_t kHugePage = size_t(2) << 20;
+
+struct Kept {
+  std::mutex mutex;
+  void* data = nullptr;
+  size_t capacity = 0;
+};
+
+// Never destroyed: tensors may release their memory after static destruction.
+Kept& kept() {
+  static Kept* const instance = new Kept;
+  return *instance;
+}
+
+void* allocate(size_t capacity) {
+  void* data = std::aligned_alloc(kHugePage, capacity);
+  if (data == nullptr) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
-  constexpr uintptr_t kPage = uintptr_t(2) << 20;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + kPage - 1) / kPage * kPage;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / kPage * kPage;
-  if (end <= begin) return;
   // Only advice: the result is the same where it is refused.
-  (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  (void)madvise(data, capacity, MADV_HUGEPAGE);
 #endif
+  return data;
+}
+
+}  // namespace
+
+LargeBuffer::LargeBuffer(size_t bytes) : data_(nullptr), bytes_(bytes), capacity_(0) {
+  {
+    Kept& k = kept();
+    std::lock_guard<std::mutex> lock(k.mutex);
+    if (k.capacity >= bytes && k.capacity / 2 <= bytes) {
+      data_ = std::exchange(k.data, nullptr);
+      capacity_ = std::exchange(k.capacity, 0);
+    }
+  }
+  if (data_ == nullptr) {
+    capacity_ = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    data_ = allocate(capacity_);
+  }
+}
+
+LargeBuffer::~LargeBuffer() {
+  Kept& k = kept();
+  void* old = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(k.mutex);
+    old = std::exchange(k.data, data_);
+    k.capacity = capacity_;
+  }
+  std::free(old);
+}
+
+size_t release_large_buffer() {
+  Kept& k = kept();
+  void* old = nullptr;
+  size_t capacity = 0;
+  {
+    std::lock_guard<std::mutex> lock(k.mutex);
+    old = std::exchange(k.data, nullptr);
+    capacity = std::exchange(k.capacity, 0);
+  }
+  std::free(old);
+  return capacity;
 }
 
 }  // namespace crnn

@@ -1,13 +1,37 @@
-// Advice to the operating system about large buffers.
+// Large buffers that are written once per call, such as gradients of [T, N, C].
+//
+// The C library gives memory of this size back to the system at once, so that every call of a
+// training loop pays for fresh pages: at 256 MB, 65,536 page faults, two to three times as long as
+// computing the contents. One released buffer is therefore kept for the next call. It is memory
+// that the process had in use at that moment, so its peak does not grow.
 #pragma once
 
 #include <cstddef>
 
 namespace crnn {
 
-// Asks for 2 MB pages behind a large buffer that is about to be written for the first time: a
-// fresh 256 MB in pages of 4 KB costs 65,536 page faults, more time than computing its contents.
-// Does nothing for small buffers or where the system has no such advice.
-void prefer_huge_pages(void* data, size_t bytes);
+// Sizes from which a buffer is worth keeping; the C library keeps smaller ones by itself.
+constexpr size_t kLargeBuffer = size_t(32) << 20;
+
+class LargeBuffer {
+ public:
+  // Takes the kept buffer if it is large enough but not over twice as large, else new memory.
+  // Contents are undefined. Throws std::bad_alloc.
+  explicit LargeBuffer(size_t bytes);
+  // Keeps the memory in place of what was kept before, which goes back to the system.
+  ~LargeBuffer();
+  LargeBuffer(const LargeBuffer&) = delete;
+  LargeBuffer& operator=(const LargeBuffer&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_;
+  size_t bytes_, capacity_;
+};
+
+// Gives the kept buffer back to the system; returns its size, 0 if there was none.
+size_t release_large_buffer();
 
 }  // namespace crnn

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "common/error.h"
-#include "common/memory.h"
 #include "common/parallel.h"
 #include "kernels/cpu/ctc_simd.h"
 
@@ -192,7 +191,6 @@ void ctc_backward(const CtcBatch<Real>& batch, const Real* losses, const CtcSave
     if (!std::isfinite(losses[n])) w = zero_infinity && std::isinf(losses[n]) ? 0 : std::nan("");
     weights[static_cast<size_t>(n)] = static_cast<Real>(w);
   }
-  prefer_huge_pages(dx, static_cast<size_t>(d.T * d.N * d.C) * sizeof(Real));
   const int64_t grain = std::max<int64_t>(1, kRowWork / d.C);
   parallel_for(d.T * d.N, grain, num_threads, [&](int64_t begin, int64_t end) {
     gradient_rows_dispatch(batch, saved, weights.data(), dx, dx_t, dx_n, begin, end);

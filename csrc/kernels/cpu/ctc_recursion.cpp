@@ -95,7 +95,9 @@ class Recursion {
     S total = at(last.bm, last.be, L_);
     if (L_ > 0) total = add<M>(total, at(last.lm, last.le, L_ - 1));
     total_e_ = total.e[0];
-    if (invalid_) return __builtin_nan("");
+    for (int k = 0; k < W; ++k) {
+      if (invalid_[k] != 0) return __builtin_nan("");
+    }
     if (total_e_ < kLeast) return __builtin_inf();
     const double exponent = static_cast<double>(exponents_ + total_e_);
     return -(shifts_ + kLn2 * exponent + std::log(static_cast<double>(total.m[0])));
@@ -137,18 +139,16 @@ class Recursion {
     const int64_t at_row = keep_rows_ ? t : 0;
     const Real* x = x_ + t * (L_ + 1);
     const Real minus_inf = -__builtin_inf();
-    for (int64_t i = 0; i < L_; ++i) row_[i] = x[1 + i];
-    for (int64_t i = L_; i < used_; ++i) row_[i] = minus_inf;
     V top = splat_real<M>(x[0]);
-    I odd = top != top;
+    invalid_ |= top != top;
     for (int64_t i = 0; i < used_; i += W) {
-      const V v = load_real<M>(row_ + i);
-      odd |= v != v;
+      const V v = symbols_of_row(x + 1, i, (frames_ - t) * (L_ + 1) - 1);
+      store_lanes(row_ + i, v);
+      invalid_ |= v != v;
       top = max_lanes(top, v);
     }
     const Real largest = max_across<M>(top)[0];
-    odd |= top == -splat_real<M>(minus_inf);
-    for (int k = 0; k < W; ++k) invalid_ |= odd[k] != 0;
+    invalid_ |= top == -splat_real<M>(minus_inf);
 
     const bool far = !(largest < Real(kShiftBeyond) && largest > Real(-kShiftBeyond));
     const V shift = splat_real<M>(far && largest != minus_inf ? largest : Real(0));
@@ -164,6 +164,17 @@ class Recursion {
     const S blank = emission(splat_real<M>(x[0]) - shift, reference);
     blank_m_[at_row] = blank.m[0];
     blank_e_[at_row] = blank.e[0];
+  }
+
+  // Symbols i .. i+W-1 of a row, -inf behind the label's end. A whole vector is loaded where this
+  // sample's own emissions reach that far (`available` values), whatever lies behind the label.
+  V symbols_of_row(const Real* symbols, int64_t i, int64_t available) const {
+    const V minus_inf = splat_real<M>(-static_cast<Real>(__builtin_inf()));
+    const I inside = lane_numbers<M>() < splat_int<M>(static_cast<Int>(L_ - i));
+    if (i + W <= available) return inside ? load_real<M>(symbols + i) : minus_inf;
+    Real lane[W];
+    for (int k = 0; k < W; ++k) lane[k] = i + k < L_ ? symbols[i + k] : Real(0);
+    return inside ? load_real<M>(lane) : minus_inf;
   }
 
   static S emission(V x, I reference) {
@@ -230,7 +241,7 @@ class Recursion {
   int64_t frames_, L_, P_;
   int64_t used_;  // states that are computed: L + 1 rounded up to whole vectors
   bool keep_rows_;
-  bool invalid_ = false;  // a NaN or +inf among the label's x
+  I invalid_{};  // lanes that met a NaN or +inf among the label's x
   Real* x_;
   Real* ym_;
   Int* ye_;

@@ -70,8 +70,9 @@ template <class Real>
 void gather_rows(const CtcBatch<Real>& b, Real* row_shift, Real* row_sum, Real* emissions,
                  int64_t begin, int64_t end) {
   const CtcDims& d = b.dims;
+  int64_t t = begin / d.N, n = begin % d.N - 1;
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t t = row / d.N, n = row - t * d.N;
+    if (++n == d.N) ++t, n = 0;
     const int64_t L = b.target_lengths[n];
     Real* out = emissions + d.T * b.columns_before(n) + t * (L + 1);
     if (t >= b.input_lengths[n]) {
@@ -107,8 +108,9 @@ template <class Real>
 void gradient_rows(const CtcBatch<Real>& b, const CtcSaved<Real>& saved, const Real* weights,
                    Real* dx, int64_t dx_t, int64_t dx_n, int64_t begin, int64_t end) {
   const CtcDims& d = b.dims;
+  int64_t t = begin / d.N, n = begin % d.N - 1;
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t t = row / d.N, n = row - t * d.N;
+    if (++n == d.N) ++t, n = 0;
     Real* out = dx + t * dx_t + n * dx_n;
     const Real w = weights[n];
     // A zero weight also stands for a loss that zero_infinity removed, a NaN one for a loss that

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import ImageFont
 
 import crnn_ext
 from crnn_ext import _C
@@ -25,3 +27,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def font_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the one font that every Pillow carries."""
+    folder = tmp_path_factory.mktemp("fonts")
+    font = ImageFont.load_default(12)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    (folder / "default.ttf").write_bytes(font.path.getvalue())
+    return folder

@@ -7,23 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageFont
 
 from crnn.charset import Charset
 from crnn.synth import Renderer, SyntheticWords, TextSampler, find_fonts, load_words
 from crnn.synth.render import load_backgrounds
 
 WORDS = ["exit", "carpark", "it's", "Theatre", "mississippi"]
-
-
-@pytest.fixture(scope="session")
-def font_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the one font that every Pillow carries."""
-    folder = tmp_path_factory.mktemp("fonts")
-    font = ImageFont.load_default(12)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    (folder / "default.ttf").write_bytes(font.path.getvalue())
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -136,10 +125,10 @@ def test_fonts_are_found_and_judged(
     font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (font_folder / "broken.ttf").write_bytes(b"not a font")
+    (tmp_path / "broken.ttf").write_bytes(b"not a font")
     expected = [[str((font_folder / "default.ttf").resolve())]]
-    assert find_fonts([font_folder]) == expected
-    assert find_fonts([font_folder]) == expected  # from the cache
+    assert find_fonts([font_folder, tmp_path]) == expected
+    assert find_fonts([font_folder, tmp_path]) == expected  # from the cache
     assert list((tmp_path / "crnn").glob("font-families-*.json"))
 
 

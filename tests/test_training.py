@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import ImageFont
 
 from crnn import Recognizer
 from crnn.synth import Batch
@@ -16,24 +15,14 @@ from crnn.training.config import TrainConfig
 from crnn.training.loop import Trainer
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one font and a word list."""
-    folder = tmp_path_factory.mktemp("files")
-    font = ImageFont.load_default(12)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    (folder / "default.ttf").write_bytes(font.path.getvalue())
-    (folder / "words.txt").write_text("exit\ntheatre\ncarpark\n")
-    return folder
-
-
 @pytest.fixture
-def config(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(files))
+def config(font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "words.txt").write_text("exit\ntheatre\ncarpark\n")
     return TrainConfig(
         output_dir=str(tmp_path / "run"),
-        words=(str(files / "words.txt"),),
-        fonts=(str(files),),
+        words=(str(tmp_path / "words.txt"),),
+        fonts=(str(font_folder),),
         fixed_width=100,
         batch_size=4,
         steps=4,

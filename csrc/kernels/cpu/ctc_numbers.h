@@ -201,8 +201,9 @@ static inline typename M::V exp_real(typename M::V x) {
   using V = typename M::V;
   using I = typename M::I;
   const V low = splat_real<M>(M::kExpLow), high = splat_real<M>(M::kExpHigh);
-  x = x < low ? low : x;  // comparisons with NaN are false, so it stays
-  x = x > high ? high : x;
+  // Comparisons with NaN are false, so it stays; in this order each line is one instruction.
+  x = low > x ? low : x;
+  x = high < x ? high : x;
   const Scaled<M> y = exp_scaled<M>(x);
   const I e = max_lanes(y.e, splat_int<M>(-M::kBias));
   return y.m * (V)((e + M::kBias) << M::kMantissaBits);

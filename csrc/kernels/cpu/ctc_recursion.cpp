@@ -86,10 +86,14 @@ class Recursion {
   // Fills alpha; returns -ln of the sum over all paths of the product of exp(x).
   double forward() {
     clear(row(alpha_, 0), 0);
-    for (int64_t t = 0; t < frames_; ++t) {
-      emit(t);
-      step_forward(row(alpha_, keep_rows_ ? t : t & 1), row(alpha_, keep_rows_ ? t + 1 : ~t & 1),
-                   t);
+    if (used_ == W) {
+      forward_one_vector();
+    } else {
+      for (int64_t t = 0; t < frames_; ++t) {
+        emit(t);
+        step_forward(row(alpha_, keep_rows_ ? t : t & 1), row(alpha_, keep_rows_ ? t + 1 : ~t & 1),
+                     t);
+      }
     }
     const States<M> last = row(alpha_, keep_rows_ ? frames_ : frames_ & 1);
     S total = at(last.bm, last.be, L_);
@@ -134,15 +138,15 @@ class Recursion {
     }
   }
 
-  // Emissions of frame t from x: blank first, then the symbols.
+  // Emissions of frame t from x, whose rows hold the blank first, then the symbols: all go through
+  // exp together, and the symbols then move down one lane.
   void emit(int64_t t) {
     const int64_t at_row = keep_rows_ ? t : 0;
     const Real* x = x_ + t * (L_ + 1);
-    const Real minus_inf = -__builtin_inf();
-    V top = splat_real<M>(x[0]);
-    invalid_ |= top != top;
+    const Real minus_inf = -static_cast<Real>(__builtin_inf());
+    V top = splat_real<M>(minus_inf);
     for (int64_t i = 0; i < used_; i += W) {
-      const V v = symbols_of_row(x + 1, i, (frames_ - t) * (L_ + 1) - 1);
+      const V v = values_of_row(x, i, (frames_ - t) * (L_ + 1));
       store_lanes(row_ + i, v);
       invalid_ |= v != v;
       top = max_lanes(top, v);
@@ -156,24 +160,26 @@ class Recursion {
     const I reference = exp_scaled<M>(peak).e;
     shifts_ += shift[0];
     exponents_ += reference[0];
-    Real* m = ym_ + at_row * P_;
-    Int* e = ye_ + at_row * P_;
+    S here = emission(load_real<M>(row_) - shift, reference);
+    blank_m_[at_row] = here.m[0];
+    blank_e_[at_row] = here.e[0];
     for (int64_t i = 0; i < used_; i += W) {
-      put(m, e, i, emission(load_real<M>(row_ + i) - shift, reference));
+      S behind = {splat_real<M>(1), splat_int<M>(kImpossible)};
+      if (i + W < used_) behind = emission(load_real<M>(row_ + i + W) - shift, reference);
+      put(ym_ + at_row * P_, ye_ + at_row * P_, i,
+          {next_lane<M>(here.m, behind.m), next_lane<M>(here.e, behind.e)});
+      here = behind;
     }
-    const S blank = emission(splat_real<M>(x[0]) - shift, reference);
-    blank_m_[at_row] = blank.m[0];
-    blank_e_[at_row] = blank.e[0];
   }
 
-  // Symbols i .. i+W-1 of a row, -inf behind the label's end. A whole vector is loaded where this
-  // sample's own emissions reach that far (`available` values), whatever lies behind the label.
-  V symbols_of_row(const Real* symbols, int64_t i, int64_t available) const {
+  // Values i .. i+W-1 of a row of L+1, -inf behind its end. A whole vector is loaded where this
+  // sample's own emissions reach that far (`available` values), whatever lies behind the row.
+  V values_of_row(const Real* x, int64_t i, int64_t available) const {
     const V minus_inf = splat_real<M>(-static_cast<Real>(__builtin_inf()));
-    const I inside = lane_numbers<M>() < splat_int<M>(static_cast<Int>(L_ - i));
-    if (i + W <= available) return inside ? load_real<M>(symbols + i) : minus_inf;
+    const I inside = lane_numbers<M>() < splat_int<M>(static_cast<Int>(L_ + 1 - i));
+    if (i + W <= available) return inside ? load_real<M>(x + i) : minus_inf;
     Real lane[W];
-    for (int k = 0; k < W; ++k) lane[k] = i + k < L_ ? symbols[i + k] : Real(0);
+    for (int k = 0; k < W; ++k) lane[k] = i + k <= L_ ? x[i + k] : Real(0);
     return inside ? load_real<M>(lane) : minus_inf;
   }
 
@@ -181,6 +187,27 @@ class Recursion {
     const V limit = splat_real<M>(Real(kFarBelow));
     const S y = exp_scaled<M>(max_lanes(x, limit));
     return {y.m, x > limit ? y.e - reference : splat_int<M>(kImpossible)};
+  }
+
+  // All steps of a label that fits one vector: the states stay in registers from frame to frame.
+  void forward_one_vector() {
+    const S zero = zero_scaled<M>();
+    const I skip = load_int<M>(skip_);
+    States<M> to = row(alpha_, 0);
+    S b = get(to.bm, to.be, 0), l = get(to.lm, to.le, 0);
+    for (int64_t t = 0; t < frames_; ++t) {
+      emit(t);
+      const int64_t at_row = keep_rows_ ? t : 0;
+      const S blank = at(blank_m_, blank_e_, at_row);
+      S left = {previous_lane<M>(zero.m, l.m), previous_lane<M>(zero.e, l.e)};
+      const S stay = add<M>(b, left);
+      left.e += skip;
+      l = times<M>(add<M>(l, b, left), get(ym_ + at_row * P_, ye_ + at_row * P_, 0));
+      b = times<M>(stay, blank);
+      to = row(alpha_, keep_rows_ ? t + 1 : ~t & 1);
+      put(to.bm, to.be, 0, b);
+      put(to.lm, to.le, 0, l);
+    }
   }
 
   void step_forward(States<M> from, States<M> to, int64_t t) {

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.record import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "docs/benchmarks.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "python/crnn/weights/small.md")
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Line = dict[str, Any]
@@ -38,19 +38,19 @@ def newest(name: str) -> list[Line]:
 
 
 def speed_table(lines: list[Line]) -> str:
-    """Each case with every implementation: time, how many times faster than its baseline, error."""
-    rows = ["| case | implementation | median ms | times faster (p10–p90) | error |"]
-    rows.append("|---|---|---:|---:|---:|")
-    for line in sorted(lines, key=lambda line: _case(line)):
-        ratio = line["ratio"]
-        faster = "baseline"
-        if ratio is not None:
-            faster = f"**{ratio['median']:.2f}** ({ratio['p10']:.2f}–{ratio['p90']:.2f})"
-        error = "–" if line["error"] is None else f"{line['error']:.1e}"
-        milliseconds = line["seconds"]["median"] * 1e3
+    """A row for each implementation against the baseline of its case: times, ratio, errors."""
+    baselines = {_case(line): line for line in lines if line["ratio"] is None}
+    rows = ["| case | ms | baseline | ms | times faster (p10–p90) | error | of baseline |"]
+    rows.append("|---|---:|---|---:|---:|---:|---:|")
+    for line in sorted(lines, key=_order):
+        if line["ratio"] is None:
+            continue
+        base, ratio = baselines[_case(line)], line["ratio"]
         rows.append(
-            f"| {_case(line)} | {line['implementation']} "
-            f"| {milliseconds:.3g} | {faster} | {error} |"
+            f"| {_case(line)} | {_milliseconds(line)} | {base['implementation']} "
+            f"| {_milliseconds(base)} "
+            f"| **{ratio['median']:.2f}** ({ratio['p10']:.2f}–{ratio['p90']:.2f}) "
+            f"| {_error(line)} | {_error(base)} |"
         )
     return "\n".join([*rows, "", _footer(lines)])
 
@@ -73,10 +73,31 @@ TABLES: dict[str, Callable[[list[Line]], str]] = {"accuracy": accuracy_table}
 
 
 def _case(line: Line) -> str:
-    return ", ".join(
-        f"{value}" if isinstance(value, str) else f"{key}={value}"
-        for key, value in line["case"].items()
-    )
+    """The case in words: texts as they are, flags by name where set, numbers as name=value."""
+    words = []
+    for key, value in line["case"].items():
+        if isinstance(value, bool):
+            words += [key] if value else []
+        else:
+            words.append(value if isinstance(value, str) else f"{key}={value}")
+    return ", ".join(words)
+
+
+def _order(line: Line) -> list[str]:
+    """Sorts by mode and flags, then by size."""
+    values = line["case"].values()
+    texts = [str(value) for value in values if isinstance(value, (str, bool))]
+    return texts[::-1] + [
+        f"{v:09d}" for v in values if isinstance(v, int) and not isinstance(v, bool)
+    ]
+
+
+def _milliseconds(line: Line) -> str:
+    return f"{line['seconds']['median'] * 1e3:.3g}"
+
+
+def _error(line: Line) -> str:
+    return "–" if line["error"] is None else f"{line['error']:.1e}"
 
 
 def _footer(lines: list[Line]) -> str:

@@ -187,11 +187,15 @@ class Trainer:
         preprocessing = Preprocessing(
             height=self.model.config.height, min_width=100, fixed_width=width or None
         )
+        # A model travels: folders of the machine that made it stay behind.
+        config = dataclasses.asdict(self.config)
+        del config["output_dir"], config["fonts"], config["backgrounds"]
+        config["words"] = [Path(path).name for path in self.config.words]
         summary = {
             "steps": self.step,
             "samples": self.next_sample,
             "seconds": round(self.seconds),
-            "config": dataclasses.asdict(self.config),
+            "config": config,
         }
         save(path, self.model, self.charset, preprocessing, summary, half=True)
         return path

@@ -141,7 +141,7 @@ class CTCLoss(torch.nn.Module):
 def release_memory() -> int:
     """Give the memory kept for the next large gradient back to the system.
 
-    The gradient of 32 MB or more that was freed last stays allocated for the next one, because
+    The gradient of 1 MB or more that was freed last stays allocated for the next one, because
     fresh memory costs more time than the gradient itself. It is at most one such buffer.
 
     Returns:

@@ -122,8 +122,11 @@ def _build(info: crnn_ext.BuildInfo) -> Iterator[Check]:
         )
     else:
         yield Check("build", "SIMD level", "ok", info.simd_level)
-    built = f"built with CUDA {_dotted(info.cuda_runtime)}" if info.cuda else "not built"
-    yield Check("build", "CUDA kernels", "ok" if info.cuda else "note", built, _cuda_advice(info))
+    # This release has no CTC or LSTM kernels for CUDA: say so rather than let "ok" suggest them.
+    built = "not built"
+    if info.cuda:
+        built = f"device query only, CUDA {_dotted(info.cuda_runtime)}; operations run on the CPU"
+    yield Check("build", "CUDA", "ok" if info.cuda else "note", built, _cuda_advice(info))
 
 
 def _cuda_advice(info: crnn_ext.BuildInfo) -> str:

@@ -26,7 +26,12 @@ Kept& kept() {
   return *instance;
 }
 
-void* allocate(size_t capacity) {
+size_t whole_pages(size_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
+
+}  // namespace
+
+void* allocate_large(size_t bytes) {
+  const size_t capacity = whole_pages(bytes);
   void* data = std::aligned_alloc(kHugePage, capacity);
   if (data == nullptr) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
@@ -35,8 +40,6 @@ void* allocate(size_t capacity) {
 #endif
   return data;
 }
-
-}  // namespace
 
 LargeBuffer::LargeBuffer(size_t bytes) : data_(nullptr), bytes_(bytes), capacity_(0) {
   {
@@ -48,8 +51,8 @@ LargeBuffer::LargeBuffer(size_t bytes) : data_(nullptr), bytes_(bytes), capacity
     }
   }
   if (data_ == nullptr) {
-    capacity_ = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    data_ = allocate(capacity_);
+    capacity_ = whole_pages(bytes);
+    data_ = allocate_large(capacity_);
   }
 }
 

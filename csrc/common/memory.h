@@ -14,6 +14,10 @@ namespace crnn {
 // Sizes from which a buffer is worth keeping.
 constexpr size_t kLargeBuffer = size_t(1) << 20;
 
+// Memory of whole 2 MB pages, aligned to them, which one entry of the processor's page table covers
+// where the system allows. Contents are undefined. Release with std::free. Throws std::bad_alloc.
+void* allocate_large(size_t bytes);
+
 class LargeBuffer {
  public:
   // Takes the kept buffer if it is large enough but not over twice as large, else new memory.

@@ -6,12 +6,14 @@
 #include "kernels/lstm.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <numeric>
 #include <utility>
 #include <vector>
 
+#include "common/memory.h"
 #include "common/parallel.h"
 #include "kernels/cpu/lstm_simd.h"
 
@@ -54,16 +56,20 @@ class Scratch {
   float* get() const { return block_.data.get(); }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
   struct Delete {
-    void operator()(float* p) const { ::operator delete(p, kAlignment); }
+    void operator()(float* p) const { std::free(p); }
   };
+  static void* allocate(size_t bytes) {
+    // All panels are read at every step: in pages of 4 KB they would miss the page table's cache.
+    if (bytes >= kLargeBuffer) return allocate_large(bytes);
+    void* data = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (data == nullptr) throw std::bad_alloc();
+    return data;
+  }
   struct Block {
     Block() = default;
     explicit Block(int64_t n)
-        : size(n),
-          data(static_cast<float*>(
-              ::operator new(static_cast<size_t>(n) * sizeof(float), kAlignment))) {}
+        : size(n), data(static_cast<float*>(allocate(static_cast<size_t>(n) * sizeof(float)))) {}
     int64_t size = 0;
     std::unique_ptr<float, Delete> data;
   };

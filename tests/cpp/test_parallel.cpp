@@ -30,6 +30,8 @@ TEST(parallel, an_exception_reaches_the_caller_and_the_pool_lives_on) {
       parallel_for(1000, 1, threads, [&](int64_t begin, int64_t) {
         ++chunks;
         if (begin == 10) throw std::runtime_error("item ten");
+        // Long enough that the others cannot finish while an exception is on its way.
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
       });
     });
     CHECK_EQUAL(message, "item ten");

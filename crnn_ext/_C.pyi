@@ -120,17 +120,14 @@ class CtcArguments:
 
 def ctc_forward(
     arguments: CtcArguments,
-    losses: int,
     reduced: int,
-    statistics: int,  # [2, T, N]: row_shift, row_sum
-    posteriors: int,  # 0: only the loss is wanted
+    saved: int,  # losses [N]; from logits row_shift, row_sum [2, T, N]; posteriors if wanted
+    wants_gradient: bool,
     num_threads: int,
 ) -> None: ...
 def ctc_backward(
     arguments: CtcArguments,
-    losses: int,
-    statistics: int,
-    posteriors: int,
+    saved: int,
     grad: int,
     grad_stride: int,
     dx: int,

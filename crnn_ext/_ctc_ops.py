@@ -28,12 +28,12 @@ class Options(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """Outputs of the forward kernel; csrc/kernels/ctc.h describes the saved ones."""
+    """Outputs of the forward kernel."""
 
     loss: Tensor  # [N] or []
-    losses: Tensor  # [N], before zero_infinity and the reduction
-    statistics: Tensor  # [2, T, N] from logits, else empty
-    posteriors: Tensor  # [T * (targets.numel() + N)] if a gradient is wanted, else empty
+    # One after the other, as in kernels/ctc.h: losses [N] before zero_infinity and the reduction;
+    # from logits, statistics [2, T, N]; for a gradient, posteriors [T * (targets.numel() + N)].
+    saved: Tensor
 
 
 def _kernel_input(x: Tensor) -> Tensor:
@@ -48,12 +48,12 @@ def _empty_forward(x: Tensor, targets: Tensor, options: Options, save: bool) -> 
     T, N, _ = x.shape
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     reduced = [N] if options.reduction == REDUCTIONS["none"] else []
-    return Forward(
-        x.new_empty(reduced, dtype=dtype),
-        x.new_empty([N], dtype=dtype),
-        x.new_empty([2, T, N] if options.from_logits else [0], dtype=dtype),
-        x.new_empty([T * (targets.numel() + N) if save else 0], dtype=dtype),
-    )
+    size = N
+    if options.from_logits:
+        size += 2 * T * N
+    if save:
+        size += T * (targets.numel() + N)
+    return Forward(x.new_empty(reduced, dtype=dtype), x.new_empty([size], dtype=dtype))
 
 
 def _empty_gradient(x: Tensor, *, reuse_memory: bool = False) -> Tensor:
@@ -74,10 +74,11 @@ def _arguments(
     x: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, options: Options
 ) -> _C.CtcArguments:
     T, N, C = x.shape
+    x_t, x_n, _ = x.stride()
     return _C.CtcArguments(
         x.data_ptr(),
-        x.stride(0),
-        x.stride(1),
+        x_t,
+        x_n,
         targets.data_ptr(),
         input_lengths.data_ptr(),
         target_lengths.data_ptr(),
@@ -103,30 +104,27 @@ def _forward(
     save: bool,
 ) -> Forward:
     out = _empty_forward(x, targets, options, save)
-    x = _kernel_input(x.detach())
+    x = _kernel_input(x)
     _C.ctc_forward(
         _arguments(x, targets, input_lengths, target_lengths, options),
-        out.losses.data_ptr(),
         out.loss.data_ptr(),
-        out.statistics.data_ptr(),
-        out.posteriors.data_ptr(),
+        out.saved.data_ptr(),
+        save,
         torch.get_num_threads(),
     )
     return out
 
 
 def _backward(grad: Tensor, saved: Sequence[Tensor], options: Options) -> Tensor:
-    """Gradient of x; `saved` is the forward's four inputs and its outputs but the first."""
-    x, targets, input_lengths, target_lengths, losses, statistics, posteriors = saved
+    """Gradient of x; `saved` is the forward's four inputs and its second output."""
+    x, targets, input_lengths, target_lengths, from_forward = saved
     dx = _empty_gradient(x, reuse_memory=True)
     dtype = x.dtype
     x = _kernel_input(x)
     grad = grad.to(dx.dtype)
     _C.ctc_backward(
         _arguments(x, targets, input_lengths, target_lengths, options),
-        losses.data_ptr(),
-        statistics.data_ptr(),
-        posteriors.data_ptr(),
+        from_forward.data_ptr(),
         grad.data_ptr(),
         grad.stride(0) if grad.dim() else 0,
         dx.data_ptr(),
@@ -154,7 +152,7 @@ class _CtcLoss(torch.autograd.Function):
         options: Options,
     ) -> Tensor:
         out = _forward(x, targets, input_lengths, target_lengths, options, True)
-        ctx.save_for_backward(x, targets, input_lengths, target_lengths, *out[1:])
+        ctx.save_for_backward(x, targets, input_lengths, target_lengths, out.saved)
         ctx.options = options
         return out.loss
 
@@ -204,10 +202,10 @@ def registered(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, options: Opti
 SCHEMAS = (
     "ctc_loss(Tensor x, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank, "
     "int reduction, bool zero_infinity, bool from_logits, bool save) "
-    "-> (Tensor loss, Tensor losses, Tensor statistics, Tensor posteriors)",
+    "-> (Tensor loss, Tensor saved)",
     "ctc_loss_backward(Tensor grad, Tensor x, Tensor targets, Tensor input_lengths, "
-    "Tensor target_lengths, Tensor losses, Tensor statistics, Tensor posteriors, int blank, "
-    "int reduction, bool zero_infinity, bool from_logits) -> Tensor",
+    "Tensor target_lengths, Tensor saved, int blank, int reduction, bool zero_infinity, "
+    "bool from_logits) -> Tensor",
 )
 
 
@@ -217,7 +215,7 @@ def _forward_op(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, *rest: Any) 
 
 
 def _backward_op(grad: Tensor, *rest: Any) -> Tensor:
-    return _backward(grad, rest[:7], Options(*rest[7:]))
+    return _backward(grad, rest[:5], Options(*rest[5:]))
 
 
 def _fake_forward(x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, *rest: Any) -> Forward:
@@ -230,7 +228,7 @@ def _fake_backward(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs[:4], *output[1:])
+    ctx.save_for_backward(*inputs[:4], output[1])
     *ctx.options, ctx.save = inputs[4:]
     ctx.set_materialize_grads(False)
 

@@ -197,7 +197,7 @@ def _lengths(name: str, value: Lengths, N: int, batched: bool) -> Tensor:
         tensor = tensor.unsqueeze(0)
     if tensor.dim() != 1 or tensor.shape[0] != N:
         fail(OP, name, f"have shape [{N}] (N of log_probs)", list(tensor.shape))
-    return tensor.to(torch.int64).contiguous()
+    return _as_int64(tensor)
 
 
 def _check_targets(targets: Tensor, x: Tensor, batched: bool) -> Tensor:
@@ -213,4 +213,10 @@ def _check_targets(targets: Tensor, x: Tensor, batched: bool) -> Tensor:
     if targets.dim() not in (1, 2) or (targets.dim() == 2 and targets.shape[0] != N):
         rule = f"have shape [{N}, S] or [sum(target_lengths)]"
         fail(OP, "targets", rule, list(targets.shape))
-    return targets.to(torch.int64).contiguous()
+    return _as_int64(targets)
+
+
+def _as_int64(tensor: Tensor) -> Tensor:
+    if tensor.dtype is torch.int64 and tensor.is_contiguous():  # most often: a call less
+        return tensor
+    return tensor.to(torch.int64).contiguous()

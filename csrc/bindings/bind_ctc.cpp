@@ -45,33 +45,39 @@ struct Call {
   CtcBatch<Real> batch;
 };
 
+// What forward leaves for backward, in one buffer: losses [N], from logits the statistics
+// [2, T, N], and the posteriors if a gradient is wanted.
 template <class Real>
-CtcSaved<Real> saved_buffers(const CtcDims& dims, uintptr_t statistics, uintptr_t posteriors) {
-  Real* rows = reinterpret_cast<Real*>(statistics);
-  return {rows, rows + dims.T * dims.N, reinterpret_cast<Real*>(posteriors)};
-}
+struct Saved {
+  Saved(const CtcDims& dims, uintptr_t memory, bool with_posteriors)
+      : losses(reinterpret_cast<Real*>(memory)) {
+    const int64_t rows = dims.from_logits ? dims.T * dims.N : 0;
+    Real* statistics = losses + dims.N;
+    buffers = {statistics, statistics + rows, with_posteriors ? statistics + 2 * rows : nullptr};
+  }
+
+  Real* losses;
+  CtcSaved<Real> buffers;
+};
 
 template <class Real>
-void forward(const Arguments& a, uintptr_t losses, uintptr_t reduced, uintptr_t statistics,
-             uintptr_t posteriors, int num_threads) {
+void forward(const Arguments& a, uintptr_t reduced, uintptr_t memory, bool wants_gradient,
+             int num_threads) {
   const Call<Real> call(a);
-  Real* each = reinterpret_cast<Real*>(losses);
-  ctc_forward(call.batch, each, saved_buffers<Real>(call.batch.dims, statistics, posteriors),
-              num_threads);
-  ctc_reduce(call.batch, each, static_cast<CtcReduction>(a.reduction), a.zero_infinity,
+  const Saved<Real> saved(call.batch.dims, memory, wants_gradient);
+  ctc_forward(call.batch, saved.losses, saved.buffers, num_threads);
+  ctc_reduce(call.batch, saved.losses, static_cast<CtcReduction>(a.reduction), a.zero_infinity,
              reinterpret_cast<Real*>(reduced));
 }
 
 template <class Real>
-void backward(const Arguments& a, uintptr_t losses, uintptr_t statistics, uintptr_t posteriors,
-              uintptr_t grad, int64_t grad_stride, uintptr_t dx, Strides dx_strides,
-              int num_threads) {
+void backward(const Arguments& a, uintptr_t memory, uintptr_t grad, int64_t grad_stride,
+              uintptr_t dx, Strides dx_strides, int num_threads) {
   const Call<Real> call(a);
-  ctc_backward(call.batch, reinterpret_cast<const Real*>(losses),
-               saved_buffers<Real>(call.batch.dims, statistics, posteriors),
-               reinterpret_cast<const Real*>(grad), grad_stride,
-               static_cast<CtcReduction>(a.reduction), a.zero_infinity, reinterpret_cast<Real*>(dx),
-               dx_strides.t, dx_strides.n, num_threads);
+  const Saved<Real> saved(call.batch.dims, memory, true);
+  ctc_backward(call.batch, saved.losses, saved.buffers, reinterpret_cast<const Real*>(grad),
+               grad_stride, static_cast<CtcReduction>(a.reduction), a.zero_infinity,
+               reinterpret_cast<Real*>(dx), dx_strides.t, dx_strides.n, num_threads);
 }
 
 }  // namespace
@@ -94,26 +100,24 @@ void bind_ctc(py::module_& m) {
            py::arg("zero_infinity"));
   m.def(
       "ctc_forward",
-      [](const Arguments& a, uintptr_t losses, uintptr_t reduced, uintptr_t statistics,
-         uintptr_t posteriors, int num_threads) {
-        const py::gil_scoped_release release;
-        const auto run = a.is_double ? forward<double> : forward<float>;
-        run(a, losses, reduced, statistics, posteriors, num_threads);
-      },
-      py::arg("arguments"), py::arg("losses"), py::arg("reduced"), py::arg("statistics"),
-      py::arg("posteriors"), py::arg("num_threads"));
-  m.def(
-      "ctc_backward",
-      [](const Arguments& a, uintptr_t losses, uintptr_t statistics, uintptr_t posteriors,
-         uintptr_t grad, int64_t grad_stride, uintptr_t dx, int64_t dx_t, int64_t dx_n,
+      [](const Arguments& a, uintptr_t reduced, uintptr_t saved, bool wants_gradient,
          int num_threads) {
         const py::gil_scoped_release release;
-        const auto run = a.is_double ? backward<double> : backward<float>;
-        run(a, losses, statistics, posteriors, grad, grad_stride, dx, {dx_t, dx_n}, num_threads);
+        const auto run = a.is_double ? forward<double> : forward<float>;
+        run(a, reduced, saved, wants_gradient, num_threads);
       },
-      py::arg("arguments"), py::arg("losses"), py::arg("statistics"), py::arg("posteriors"),
-      py::arg("grad"), py::arg("grad_stride"), py::arg("dx"), py::arg("dx_t"), py::arg("dx_n"),
+      py::arg("arguments"), py::arg("reduced"), py::arg("saved"), py::arg("wants_gradient"),
       py::arg("num_threads"));
+  m.def(
+      "ctc_backward",
+      [](const Arguments& a, uintptr_t saved, uintptr_t grad, int64_t grad_stride, uintptr_t dx,
+         int64_t dx_t, int64_t dx_n, int num_threads) {
+        const py::gil_scoped_release release;
+        const auto run = a.is_double ? backward<double> : backward<float>;
+        run(a, saved, grad, grad_stride, dx, {dx_t, dx_n}, num_threads);
+      },
+      py::arg("arguments"), py::arg("saved"), py::arg("grad"), py::arg("grad_stride"),
+      py::arg("dx"), py::arg("dx_t"), py::arg("dx_n"), py::arg("num_threads"));
 }
 
 }  // namespace crnn

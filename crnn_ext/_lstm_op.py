@@ -239,28 +239,16 @@ torch.library.define(
 )
 
 
-def _op_forward(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    training: bool,
-) -> Saved:
+def _op_forward(x: Tensor, *rest: Any) -> Saved:
+    lengths = rest[3]
     if lengths is not None:
         check_lengths("LSTM", lengths, x.shape[0])
-    return layer_forward(x, h0, c0, weights, lengths, training)
+    return layer_forward(x, *rest)
 
 
-def _fake_forward(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    training: bool,
-) -> Saved:
+def _fake_forward(x: Tensor, h0: Tensor, *rest: Any) -> Saved:
     T, N, _, H, D = _dims(x, h0)
+    training = rest[-1]
     return (
         x.new_empty(T, N, D * H),
         x.new_empty(D, N, H),
@@ -270,20 +258,8 @@ def _fake_forward(
     )
 
 
-def _fake_backward(
-    dy: Tensor,
-    dh_n: Tensor,
-    dc_n: Tensor,
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    y: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    needs_dx: bool,
-) -> Gradients:
+def _fake_backward(*arguments: Any) -> Gradients:
+    x, h0, needs_dx = arguments[3], arguments[4], arguments[-1]
     T, N, I, H, D = _dims(x, h0)  # noqa: E741
     return (
         x.new_empty((T, N, I) if needs_dx else (0,)),

@@ -8,7 +8,6 @@ and how many times faster crnn_ext is, from the pairs of each round.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -16,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.record import record
-from benchmarks.timing import Spread, interleave
+from benchmarks.speed import compare, parse, parser
 from crnn_ext import ctc_loss
 
 Run = Callable[[], object]
@@ -120,59 +118,17 @@ def timed(case: Case, inputs: Inputs, loss: Callable[[Tensor, Inputs], Tensor]) 
     return lambda: torch.autograd.grad(loss(inputs.logits, inputs), inputs.logits)
 
 
-def milliseconds(spread: Spread) -> str:
-    return f"{spread.median * 1e3:9.3f} [{spread.p10 * 1e3:.3f}, {spread.p90 * 1e3:.3f}]"
-
-
-def run(case: Case, seconds: float, keep: bool) -> None:
-    """Verify, time, print and record one case."""
-    inputs = make_inputs(case)
-    error = errors(case, inputs)
-    measured = interleave(
-        {name: timed(case, inputs, loss) for name, loss in IMPLEMENTATIONS.items()},
-        seconds=seconds,
-    )
-    ratio = measured["crnn_ext"].ratio_of(measured["torch"])
-    cells = [
-        f"{name} {error[name]:.1e} {milliseconds(measured[name].seconds):<30}"
-        for name in IMPLEMENTATIONS
-    ]
-    print(f"{case!s:42} {' '.join(cells)} {ratio.median:6.1f}x", flush=True)
-    for name in IMPLEMENTATIONS if keep else ():
-        record(
-            "ctc",
-            asdict(case),
-            name,
-            error=error[name],
-            measurement=measured[name],
-            ratio=ratio if name == "crnn_ext" else None,
-        )
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ctc",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n"
-        "  python -m benchmarks.ctc                    all cases, appended to results/ctc.jsonl\n"
-        "  python -m benchmarks.ctc --quick --no-record   small cases, a few seconds\n"
-        "  python -m benchmarks.ctc --only N=512       the cases whose line contains N=512",
-    )
-    parser.add_argument("--quick", action="store_true", help="three small cases")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads (default: 1)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="per case (default: 4)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases that contain TEXT")
-    parser.add_argument("--no-record", action="store_true", help="do not append to the results")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for case in QUICK if options.quick else FULL:
-        if options.only in str(case):
-            run(
-                case,
-                min(options.seconds, 0.5) if options.quick else options.seconds,
-                not options.no_record,
-            )
+    options = parser("ctc", __doc__, seconds=4.0)
+    options.add_argument("--only", default="", metavar="TEXT", help="cases that contain TEXT")
+    options.epilog = "example: python -m benchmarks.ctc --only N=512 --no-record"
+    chosen = parse(options)
+    for case in QUICK if chosen.quick else FULL:
+        if chosen.only in str(case):
+            inputs = make_inputs(case)
+            error = errors(case, inputs)
+            functions = {name: timed(case, inputs, loss) for name, loss in IMPLEMENTATIONS.items()}
+            compare("ctc", str(case), asdict(case), error, functions, chosen)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import crnn_ext
-from benchmarks.record import record
-from benchmarks.timing import Spread, interleave
+from benchmarks.speed import compare, parse, parser
 
 FEATURES, HIDDEN = 512, 256
 MAX_ERROR = 2e-6  # of crnn_ext; above this no time is worth printing
@@ -124,55 +123,32 @@ def timed(case: Case, inputs: Inputs, module: nn.Module) -> Callable[[], object]
     return lambda: run(inputs.x)
 
 
-def milliseconds(spread: Spread) -> str:
-    return f"{spread.median * 1e3:9.3f} [{spread.p10 * 1e3:.3f}, {spread.p90 * 1e3:.3f}]"
-
-
-def run_case(case: Case, seconds: float, keep: bool) -> None:
+def run_case(case: Case, options: argparse.Namespace) -> None:
     """Verify, time, print and record one case."""
     inputs = make_inputs(case)
     error = errors(case, inputs)
-    measured = interleave(
-        {name: timed(case, inputs, module) for name, module in inputs.modules.items()},
-        seconds=seconds,
-    )
-    ratio = measured["crnn_ext"].ratio_of(measured["torch"])
-    cells = [
-        f"{name} {error[name]:.1e} {milliseconds(measured[name].seconds):<30}" for name in measured
-    ]
-    print(f"{case!s:28} {' '.join(cells)} {ratio.median:6.2f}x", flush=True)
-    for name in measured if keep else ():
-        record(
-            "lstm",
-            asdict(case),
-            name,
-            error=error[name],
-            measurement=measured[name],
-            ratio=ratio if name == "crnn_ext" else None,
-        )
+    functions = {name: timed(case, inputs, module) for name, module in inputs.modules.items()}
+    compare("lstm", str(case), asdict(case), error, functions, options)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lstm", description=__doc__)
-    parser.add_argument("--frames", type=int, nargs="+", default=[26, 100], help="values of T")
-    parser.add_argument(
+    options = parser("lstm", __doc__, seconds=1.5)
+    options.add_argument("--frames", type=int, nargs="+", default=[26, 100], help="values of T")
+    options.add_argument(
         "--samples", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64], help="values of N"
     )
-    parser.add_argument("--mode", choices=["infer", "train"], nargs="+", default=["infer", "train"])
-    parser.add_argument("--quick", action="store_true", help="T=26, N=1 and 8, a moment each")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=1.5, help="time spent on one case")
-    parser.add_argument("--no-record", action="store_true", help="do not append to results/")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.quick:
-        options.frames, options.samples, options.seconds = [26], [1, 8], 0.2
-    for mode in options.mode:
+    options.add_argument(
+        "--mode", choices=["infer", "train"], nargs="+", default=["infer", "train"]
+    )
+    chosen = parse(options)
+    if chosen.quick:
+        chosen.frames, chosen.samples = [26], [1, 8]
+    for mode in chosen.mode:
         for variable in (False, True):
-            for T in options.frames:
-                for N in options.samples:
+            for T in chosen.frames:
+                for N in chosen.samples:
                     if N > 1 or not variable:
-                        run_case(Case(T, N, variable, mode), options.seconds, not options.no_record)
+                        run_case(Case(T, N, variable, mode), chosen)
 
 
 if __name__ == "__main__":

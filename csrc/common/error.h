@@ -6,6 +6,11 @@
 
 namespace crnn {
 
+// A call of the CUDA runtime failed; crnn_ext.CudaError in Python.
+struct CudaError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // Throws std::invalid_argument, which the bindings turn into ValueError.
 template <class Got>
 [[noreturn]] void fail(const char* op, const char* argument, const char* rule, const Got& got) {

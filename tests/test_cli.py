@@ -300,6 +300,7 @@ def test_python_m_and_a_reader_that_goes_away(model: str, photos: Path) -> None:
     assert errors == b""
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c(model: str, photos: Path) -> None:
     """Interrupted while it waits for an image."""
     command = [sys.executable, "-m", "crnn", "read", str(photos), "-", "--model", model]

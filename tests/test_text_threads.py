@@ -40,6 +40,7 @@ LONG_RUNS = {
 }
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("case", LONG_RUNS)
 def test_ctrl_c_stops_a_long_call(case: str) -> None:
     script = LONG + (

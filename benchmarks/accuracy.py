@@ -1,6 +1,6 @@
 """Word accuracy of a model on labelled images: `python -m benchmarks.accuracy NAME=PATH ...`.
 
-Each PATH is a label file or a folder that holds one (see `crnn eval --help`); NAME is what the
+Each PATH is a data set (see `crnn eval --help`); NAME is what the
 results call it. One line per data set is appended to benchmarks/results/accuracy.jsonl.
 """
 
@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.record import RESULTS, environment
 from crnn import Recognizer
-from crnn.data import read_samples
+from crnn.data import open_dataset
 from crnn.evaluation import evaluate
 
 
@@ -35,7 +35,7 @@ def main() -> int:
     options = ["--model", args.model, "--threads", str(args.threads)]
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *shown, *options])
     for name, item in zip(names, args.data, strict=True):
-        score = evaluate(recognizer, read_samples(item.partition("=")[2]))
+        score = evaluate(recognizer, open_dataset(item.partition("=")[2]))
         print(f"{name}: {score}")
         line = {
             "case": {"images": name},

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import string
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-from crnn.data import Sample
+from PIL import Image
+
+from crnn.data import Dataset
+from crnn.images import ImageError
 from crnn.recognizer import Reading, Recognizer
 from crnn_ext import edit_distance
 
@@ -43,7 +45,7 @@ class Score:
         failed: images that could not be read; they count as wrong.
         distance: mean of 1 - edit distance / length of the longer text (1-NED), in [0, 1].
         seconds: wall time of reading.
-        errors: (sample, reading) of every wrong one.
+        errors: (name, label, reading) of every wrong one.
     """
 
     count: int
@@ -52,7 +54,7 @@ class Score:
     failed: int
     distance: float
     seconds: float
-    errors: tuple[tuple[Sample, Reading], ...]
+    errors: tuple[tuple[str, str, Reading], ...]
 
     @property
     def accuracy(self) -> float:
@@ -86,28 +88,36 @@ class Score:
         )
 
 
-def evaluate(recognizer: Recognizer, samples: Sequence[Sample], batch_size: int = 64) -> Score:
-    """Read `samples` and compare under `protocol36`.
+def evaluate(recognizer: Recognizer, dataset: Dataset, batch_size: int = 64) -> Score:
+    """Read `dataset` and compare under `protocol36`.
 
     Labels without any symbol of the protocol are skipped and counted, as the benchmarks do.
     """
-    scored = [sample for sample in samples if protocol36(sample.label)]
+    scored = [i for i in range(len(dataset)) if protocol36(dataset.label(i))]
     started = time.perf_counter()
-    readings = recognizer.read([sample.path for sample in scored], batch_size=batch_size)
+    images = (_image(dataset, i) for i in scored)
+    readings = list(recognizer.stream(images, batch_size=batch_size))
     seconds = time.perf_counter() - started
     closeness = 0.0
     errors = []
-    for sample, reading in zip(scored, readings, strict=True):
-        truth, text = protocol36(sample.label), protocol36(reading.text)
+    for i, reading in zip(scored, readings, strict=True):
+        truth, text = protocol36(dataset.label(i)), protocol36(reading.text)
         closeness += 1 - edit_distance(truth, text) / max(len(truth), len(text))
         if truth != text:
-            errors.append((sample, reading))
+            errors.append((dataset.name(i), dataset.label(i), reading))
     return Score(
         count=len(scored),
         right=len(scored) - len(errors),
-        skipped=len(samples) - len(scored),
+        skipped=len(dataset) - len(scored),
         failed=sum(reading.error is not None for reading in readings),
         distance=closeness / max(1, len(scored)),
         seconds=seconds,
         errors=tuple(errors),
     )
+
+
+def _image(dataset: Dataset, index: int) -> bytes | Image.Image:
+    try:
+        return dataset.image(index)
+    except ImageError:
+        return b""  # read as an empty file: unreadable

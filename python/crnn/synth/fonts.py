@@ -1,8 +1,9 @@
 """Fonts of this machine whose Latin glyphs are true letters.
 
 Symbol, rune and Greek fonts map other pictures onto ASCII and would teach wrong labels. Each
-candidate is therefore judged by consensus: the mean picture of each letter over all fonts is a
-template, and a font stays if most of its glyphs look most like the template of their own letter.
+candidate is therefore judged by consensus, glyph by glyph: the mean picture of each letter over
+all fonts is a template, and a font stays if most of its glyphs look most like the template of
+their own letter, none looks far more like that of another, and no two letters are one picture.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ _ALIKE = [set("0Oo"), set("1Iil"), *({c, c.upper()} for c in string.ascii_lowerc
 # Small-caps and capitals-only fonts, scripts and heavy display faces still score above this;
 # symbol and non-Latin fonts score below 0.3.
 _MIN_AGREEMENT = 0.55
+# A glyph may be unusual, but not much nearer (in correlation) to another letter than to its own.
+_MAX_MARGIN = 0.5
+_SAME = 0.995  # correlation from which two glyphs are one picture
 
 
 def find_fonts(directories: Iterable[str | Path] = FONT_DIRECTORIES) -> list[list[str]]:
@@ -76,7 +80,9 @@ def _font_files(directories: Iterable[str | Path]) -> list[str]:
 
 def _cache_path(candidates: Sequence[str]) -> Path:
     stamps = [(path, os.stat(path).st_mtime_ns) for path in candidates]
-    key = hashlib.sha256(json.dumps([_MIN_AGREEMENT, stamps]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        json.dumps([_MIN_AGREEMENT, _MAX_MARGIN, _SAME, stamps]).encode()
+    ).hexdigest()[:16]
     base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     return base / "crnn" / f"font-families-{key}.json"
 
@@ -100,7 +106,7 @@ def _judge(candidates: Sequence[str]) -> list[str]:
     if not glyphs:
         return []
     templates = _normalise(np.mean(np.stack(list(glyphs.values())), axis=0))
-    return [path for path, drawn in glyphs.items() if _agreement(drawn, templates) > _MIN_AGREEMENT]
+    return [path for path, drawn in glyphs.items() if _is_latin(_normalise(drawn), templates)]
 
 
 def _draw_symbols(path: str) -> NDArray[np.float32] | None:
@@ -138,11 +144,23 @@ def _normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(centred / np.maximum(norm, 1e-6), np.float32)
 
 
-def _agreement(drawn: NDArray[np.float32], templates: NDArray[np.float32]) -> float:
-    """The share of glyphs whose nearest template is their own letter, or one drawn alike."""
-    nearest = (_normalise(drawn) @ templates.T).argmax(axis=1)
-    hits = 0
-    for symbol, index in zip(_SYMBOLS, nearest, strict=True):
-        other = _SYMBOLS[index]
-        hits += other == symbol or any({symbol, other} <= group for group in _ALIKE)
-    return hits / len(_SYMBOLS)
+def _alike() -> NDArray[np.bool_]:
+    """``[62, 62]``: which symbols good fonts may draw alike, each with itself."""
+    table = np.eye(len(_SYMBOLS), dtype=np.bool_)
+    for group in _ALIKE:
+        rows = [_SYMBOLS.index(symbol) for symbol in group]
+        table[np.ix_(rows, rows)] = True
+    return table
+
+
+def _is_latin(drawn: NDArray[np.float32], templates: NDArray[np.float32]) -> bool:
+    """Whether the glyphs ``[62, _SIZE**2]``, normalised, are the letters they stand for."""
+    alike = _alike()
+    likeness = drawn @ templates.T
+    own = np.where(alike, likeness, -2.0).max(axis=1)
+    other = np.where(alike, -2.0, likeness).max(axis=1)
+    twins = (drawn @ drawn.T > _SAME) & ~alike
+    agreement = float((own >= other).mean())
+    return bool(
+        agreement > _MIN_AGREEMENT and (other - own).max() < _MAX_MARGIN and not twins.any()
+    )

@@ -1,30 +1,29 @@
 """One synthetic photograph of a word, in grey levels.
 
 The steps follow Jaderberg et al. (2014): font rendering, border and shadow, colouring, projective
-distortion, blending with natural images, then what a camera does: low resolution, blur, noise,
-JPEG. Everything is drawn from one random generator, so a seed gives the image back.
+distortion, blending with natural images, then what a camera does (`crnn.synth.camera`).
+Everything is drawn from one random generator, so a seed gives the image back.
 """
 
 from __future__ import annotations
 
-import io
+import string
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image
+
+from crnn.synth.camera import photograph
+from crnn.synth.geometry import Grey, Pose, View
+from crnn.synth.glyphs import EM, Face, Mask, dilate, face, moved, paste, positions
 
 Generator = np.random.Generator
-Grey = NDArray[np.float32]  # [height, width], 0 black to 1 white
 
-_MARGIN = 12  # pixels of canvas around the text, room for stroke and shadow
-
-
-@lru_cache(maxsize=512)
-def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+_PAD = 34  # pixels of canvas around the text: room for neighbours, shadows and the sign's edge
+_NEIGHBOURS = string.ascii_letters + string.digits
 
 
 def load_backgrounds(directories: Sequence[str | Path], limit: int = 400) -> list[Grey]:
@@ -47,6 +46,16 @@ def load_backgrounds(directories: Sequence[str | Path], limit: int = 400) -> lis
     return found
 
 
+@dataclass
+class _Drawing:
+    """A word on its canvas."""
+
+    fill: Mask
+    edge: Mask | None  # border, shadow or side of the letters, beneath `fill`
+    box: tuple[int, int, int, int]  # of the word's own ink
+    margins: NDArray[np.float64]  # left, top, right, bottom: what the crop keeps around it
+
+
 class Renderer:
     """Draws text as a camera might see it on a sign.
 
@@ -65,7 +74,8 @@ class Renderer:
         """The image ``[height, width]`` of `text`, at the resolution of its camera.
 
         Args:
-            text: what is drawn; characters a font lacks appear as that font's box.
+            text: what is drawn; characters a font lacks are left out, or appear as that font's
+                box if it lacks them all.
             rng: the source of all chance.
             difficulty: 0 (clean print) to 1 (everything), scales each distortion.
 
@@ -74,63 +84,84 @@ class Renderer:
         """
         if not text:
             raise ValueError("Renderer: text must not be empty, got ''")
-        height = int(np.clip(rng.lognormal(3.5, 0.45), 13, 90))  # pixels, as of the real crops
-        mask = self._draw(text, rng, height, difficulty)
-        fill, edge = _project(mask, rng, height, difficulty)
-        image = self._colour(fill, edge, rng, difficulty)
-        return _camera(image, rng, difficulty)
+        drawing = self._draw(text, rng, difficulty)
+        left, top, right, bottom = drawing.box
+        pose = _pose((right - left) / max(bottom - top, 1), rng, difficulty)
+        # Pixels from the top of the word to its bottom, as in photographs of signs.
+        unit = float(np.clip(rng.lognormal(3.3, 0.45), 11, 56))
+        if rng.random() < 0.3 * difficulty:
+            unit = rng.uniform(8, 18)
+        view = View(pose, drawing.box, drawing.margins, unit)
+        image, contrast = self._colour(drawing, view, rng, difficulty)
+        return photograph(image, view.scale * (bottom - top), contrast, rng, difficulty)
 
-    def _draw(
-        self, text: str, rng: Generator, height: int, difficulty: float
-    ) -> tuple[Image.Image, Image.Image | None, tuple[int, int, int, int]]:
-        """The text's mask, perhaps a second one for its border or shadow, and the text's box."""
+    def _draw(self, text: str, rng: Generator, difficulty: float) -> _Drawing:
         files = self.fonts
         if rng.random() < 0.5:
             files = list(self.families[int(rng.integers(len(self.families)))])
-        em = _even(height * 1.15 + 4)
-        font = _font(files[int(rng.integers(len(files)))], em)
-        advance = _advances(text, font, rng)
-        box = font.getbbox(text)
-        size = (int(advance[-1]) + 2 * _MARGIN + em // 2, int(box[3]) + 2 * _MARGIN + 8)
-        fill = Image.new("L", (max(8, size[0]), size[1] + em // 2))
-        stroke = int(em * 0.04 + 0.5) if rng.random() < 0.1 else 0
-        bend = _baseline(advance, em, rng) if rng.random() < 0.12 * difficulty else None
-        pen = ImageDraw.Draw(fill)
-        if bend is None and advance[-1] == font.getlength(text):
-            pen.text((_MARGIN, _MARGIN), text, fill=255, font=font, stroke_width=stroke)
-        else:
-            for i, char in enumerate(text):
-                at = (_MARGIN + advance[i], _MARGIN + (0.0 if bend is None else bend[i]))
-                pen.text(at, char, fill=255, font=font, stroke_width=stroke)
-        tight = fill.getbbox() or (0, 0, *fill.size)
+        font = face(files[int(rng.integers(len(files)))])
+        text = "".join(char for char in text if font.has(char)) or text
+        spacing = EM * (rng.exponential(0.15) - 0.04) if rng.random() < 0.22 else 0.0
+        pen = positions(font, text, spacing)
+        canvas = np.zeros((font.line_height + 2 * _PAD, int(pen[-1]) + 2 * _PAD + EM), np.uint8)
+        steps = _steps(len(text), rng) if rng.random() < 0.06 * difficulty else np.zeros(len(text))
+        boxes = [
+            paste(canvas, font, char, _PAD + x, _PAD + y)
+            for char, x, y in zip(text, pen[:-1], steps, strict=True)
+        ]
+        # The canvas ends beyond every letter that has room; damaged metrics may leave none.
+        inked = [b for b in boxes if b[0] < b[2] and b[1] < b[3]] or [(0, 0, *canvas.shape[::-1])]
+        columns = np.array(inked)
+        box = (*columns[:, :2].min(axis=0).tolist(), *columns[:, 2:].max(axis=0).tolist())
+        canvas = _weight(canvas, rng, difficulty)
+        margins = np.clip(rng.exponential(0.13, 4) - 0.05, -0.05, 0.7) * max(box[3] - box[1], 8)
         if rng.random() < 0.03:  # underline
-            y = min(fill.height - 2, tight[3] + 1)
-            pen.line((tight[0], y, tight[2], y), fill=255, width=max(1, em // 16))
-        if rng.random() < 0.16 * difficulty:  # another line of text, cut off by the crop
-            other = "".join(rng.permutation(list(text)))
-            gap = em * (0.12 + rng.exponential(0.15))
-            top = tight[3] + gap if rng.random() < 0.5 else tight[1] - gap - (box[3] - box[1])
-            pen.text((_MARGIN + em * rng.normal(0, 1), top - box[1]), other, fill=255, font=font)
-        return fill, _second_layer(fill, em, rng, difficulty), tight
+            y = min(canvas.shape[0] - 4, box[3] + int(rng.integers(1, 4)))
+            canvas[y : y + int(rng.integers(1, 4)), box[0] : box[2]] = 255
+        _neighbours(canvas, font, box, margins, spacing, rng, difficulty)
+        fill, edge = _layers(canvas, rng, difficulty)
+        return _Drawing(fill, edge, box, margins)
 
-    def _colour(self, fill: Grey, edge: Grey | None, rng: Generator, difficulty: float) -> Grey:
-        """Background, then border or shadow, then text, each with its own texture."""
+    def _colour(
+        self, drawing: _Drawing, view: View, rng: Generator, difficulty: float
+    ) -> tuple[Grey, float]:
+        """Background, then border or shadow, then text, each with its own texture.
+
+        Returns:
+            the image, and the contrast between text and background in it.
+        """
+        fill = view.warp(drawing.fill)
         shape = fill.shape
-        low = 0.75 - 0.53 * difficulty
-        contrast = low + (1 - low) * rng.beta(1.6, 1.3)  # between text and background, always > 0
+        low = 0.75 - 0.63 * difficulty
+        contrast = low + (1 - low) * rng.beta(1.3, 1.4)  # between text and background, always > 0
         ground = rng.random() * (1 - contrast)
-        dark_text = rng.random() < 0.5
-        ink, paper = (ground, ground + contrast) if dark_text else (ground + contrast, ground)
+        ink, paper = ground, ground + contrast
+        if rng.random() < 0.5:
+            ink, paper = paper, ground
         roughness = contrast * difficulty
         image = paper + self._texture(shape, rng, roughness * rng.beta(1, 4))
-        if edge is not None:
-            side = float(np.clip(rng.normal(paper + (paper - ink) * 0.6, 0.3), 0, 1))
+        if rng.random() < 0.2 * difficulty:
+            panel = view.warp(_panel(drawing, rng))
+            beyond = rng.random() + self._texture(shape, rng, 0.3 * rng.random())
+            image = beyond + (image - beyond) * panel
+        if drawing.edge is not None:
+            edge = view.warp(drawing.edge)
+            side = float(np.clip(rng.normal(paper + (paper - ink) * 0.6, 0.35), 0, 1))
+            if rng.random() < 0.35:  # as a shadow or a lit side: between the two
+                side = paper + (ink - paper) * rng.uniform(-0.3, 0.6)
             image = image + (side - image) * edge
         inked = ink + self._texture(shape, rng, 0.5 * roughness * rng.beta(1, 5))
+        if rng.random() < 0.05 * difficulty:  # a second colour from some column on
+            start = int(rng.integers(shape[1]))
+            end = shape[1] if rng.random() < 0.5 else start + shape[0]
+            inked[:, start:end] += np.float32((ink - paper) * rng.uniform(-0.5, 0.5))
         image = image + (inked - image) * fill
         if rng.random() < 0.25 * difficulty:  # uneven light
             image = image * (1 + 0.5 * _gradient(shape, rng))
-        return np.clip(image, 0, 1).astype(np.float32)
+        if rng.random() < 0.08 * difficulty:  # a shadow's edge, or a reflection
+            step = np.clip(_gradient(shape, rng) * rng.uniform(2, 20) + rng.normal(0, 1), 0, 1)
+            image = image * (1 - step * np.float32(rng.uniform(0.2, 0.6)))
+        return np.clip(image, 0, 1).astype(np.float32), contrast
 
     def _texture(self, shape: tuple[int, ...], rng: Generator, strength: float) -> Grey:
         """A zero-mean pattern: a photograph's crop, a gradient or smooth noise."""
@@ -144,94 +175,138 @@ class Renderer:
             h = min(h, photo.shape[0])
             y = int(rng.integers(photo.shape[0] - h + 1))
             x = int(rng.integers(photo.shape[1] - w + 1))
-            crop = photo[y : y + h, x : x + w]
-            pattern = _resize(crop, shape)
+            skip = max(1, h // shape[0])  # coarse, but so are the textures of walls
+            pattern = _resize(photo[y : y + h : skip, x : x + w : skip], shape)
         elif kind < 0.88:
             pattern = _gradient(shape, rng)
         else:
-            coarse = rng.random((int(rng.integers(2, 9)), int(rng.integers(2, 20))))
-            pattern = _resize(coarse.astype(np.float32), shape)
+            coarse = rng.random((int(rng.integers(2, 9)), int(rng.integers(2, 20))), np.float32)
+            pattern = _resize(coarse, shape)
         pattern = pattern - pattern.mean()
         return np.asarray(pattern * (strength / max(float(pattern.std()), 0.05)), np.float32)
 
 
-def _even(size: float) -> int:
-    """Sizes in steps of 4 pixels, so that the cache of fonts is hit."""
-    return max(8, int(size / 4 + 0.5) * 4)
+def _pose(aspect: float, rng: Generator, difficulty: float) -> Pose:
+    """How a word `aspect` times as wide as high lies: mostly nearly flat, at times far from it."""
+    wide = float(np.clip(5 / max(aspect, 0.1), 0.35, 1.0))  # long words are held straighter
+    spread = 0.03 if rng.random() < 0.55 else 0.2
+    arc = 0.0
+    if aspect > 1.7 and rng.random() < 0.14 * difficulty:
+        arc = float(np.clip(rng.normal(0, 0.7), -1.6, 1.6)) * difficulty
+    steep = wide * (1.0 if rng.random() < 0.3 else 0.35)
+    stretch = float(np.exp(rng.normal(0, 0.14) * difficulty))
+    if rng.random() < 0.15 * difficulty:  # seen from the side, or a narrow face
+        stretch *= rng.uniform(0.5, 1.0)
+    return Pose(
+        arc=arc,
+        upright=bool(rng.random() < 0.25),
+        tilt=float(np.clip(rng.normal(0, spread * wide), -0.5, 0.5)) * difficulty,
+        shear=float(np.clip(rng.normal(0, 0.13), -0.5, 0.5)) * difficulty,
+        stretch=stretch,
+        vanish_x=float(np.clip(rng.normal(0, 0.2 * steep), -0.32, 0.32)) * difficulty,
+        vanish_y=float(np.clip(rng.normal(0, 0.12 * steep), -0.25, 0.25)) * difficulty,
+    )
 
 
-def _advances(text: str, font: ImageFont.FreeTypeFont, rng: Generator) -> NDArray[np.float64]:
-    """The x of each character and of the end, kerning kept, letters perhaps spaced."""
-    ends = np.array([font.getlength(text[:i]) for i in range(len(text) + 1)], np.float64)
-    if rng.random() < 0.22:
-        gap = font.size * (rng.exponential(0.15) - 0.03)
-        ends = ends + gap * np.arange(len(ends))
-    return ends
+def _steps(count: int, rng: Generator) -> NDArray[np.float64]:
+    """Letters off their line: up and down at random, or rising like a stair."""
+    if rng.random() < 0.6:
+        return np.clip(rng.normal(0, 0.05, count), -0.12, 0.12) * EM
+    rise = np.linspace(-1, 1, count) * rng.uniform(-0.3, 0.3) * EM
+    return np.asarray(rise, np.float64)
 
 
-def _baseline(x: NDArray[np.float64], size: int, rng: Generator) -> NDArray[np.float64]:
-    """Heights of the characters along an arc, at least 0."""
-    phase = np.linspace(-1, 1, len(x)) if len(x) > 1 else np.zeros(1)
-    arc = (1 - phase**2) * size * rng.uniform(-0.45, 0.45)
-    return np.asarray(arc - arc.min(), np.float64)
+def _weight(canvas: Mask, rng: Generator, difficulty: float) -> Mask:
+    """Sometimes bolder than the font, sometimes only the outline of a bold letter."""
+    draw = rng.random()
+    if draw < 0.10:
+        return dilate(canvas, 1 if rng.random() < 0.7 else 2)
+    if draw < 0.10 + 0.02 * difficulty:
+        return dilate(canvas, 1) - canvas // 4 * 3
+    return canvas
 
 
-def _second_layer(
-    fill: Image.Image, size: int, rng: Generator, difficulty: float
-) -> Image.Image | None:
-    """A border around the text or a shadow beside it."""
-    kind = rng.random()
-    if kind < 0.10 * difficulty:
-        return fill.filter(ImageFilter.MaxFilter(3 if size < 30 or rng.random() < 0.5 else 5))
-    if kind < 0.24 * difficulty:
-        reach = max(1.0, size * 0.1)
-        dx, dy = (round(float(v)) for v in rng.uniform(-reach, reach, 2))
-        shadow = Image.new("L", fill.size)
-        shadow.paste(fill, (dx, dy))
-        if rng.random() < 0.5:
-            shadow = shadow.filter(ImageFilter.GaussianBlur(reach * 0.4))
-        return shadow
-    return None
-
-
-def _project(
-    drawn: tuple[Image.Image, Image.Image | None, tuple[int, int, int, int]],
+def _neighbours(
+    canvas: Mask,
+    font: Face,
+    box: tuple[int, int, int, int],
+    margins: NDArray[np.float64],
+    spacing: float,
     rng: Generator,
-    height: int,
     difficulty: float,
-) -> tuple[Grey, Grey | None]:
-    """The masks seen from the side, cropped with loose, tight or cutting margins.
+) -> None:
+    """Other words of the sign, cut off by the crop: no part of the label.
 
-    Each corner of the crop is a point of the canvas: a rotated, sheared and jittered box around
-    the text, so one resampling does perspective, rotation, crop and scale.
+    What tells them from the word is the gap and the cut: beside it at least a word space away and
+    at most half a letter of them shown; above and below in part or, thinly, whole.
     """
-    fill, edge, (left, top, right, bottom) = drawn
-    w, h = right - left, bottom - top
-    unit = max(h, 1)
-    margin = np.clip(rng.exponential(0.12, 4) - 0.03, -0.04, 0.6) * unit
-    x0, y0, x1, y1 = left - margin[0], top - margin[1], right + margin[2], bottom + margin[3]
-    corners = np.array([[x0, y0], [x0, y1], [x1, y1], [x1, y0]])
-    centre = corners.mean(axis=0)
-    tilt = rng.normal(0, 0.045) * difficulty * min(1.0, 4 * h / max(w, 1) + 0.3)
-    shear = rng.normal(0, 0.12) * difficulty
-    around = corners - centre
-    around = around + np.outer(around[:, 1], [shear, 0.0])
-    turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
-    around = around @ turn
-    around += rng.normal(0, 0.05, (4, 2)) * unit * difficulty
-    # The rotated box may cut letters: grow it by what the rotation moved the text's own ends.
-    around[:, 1] *= 1 + 0.7 * abs(np.sin(tilt)) * w / unit
-    corners = centre + around
-    aspect = (x1 - x0) / max(y1 - y0, 1.0) * np.exp(rng.normal(0, 0.12) * difficulty)
-    size = (int(np.clip(height * aspect, 4, 24 * height)), height)
-    quad = tuple(float(v) for v in corners.ravel())
+    height = max(box[3] - box[1], 8)
+    if rng.random() < 0.16 * difficulty:
+        sides = (0, 2) if rng.random() < 0.25 else (0 if rng.random() < 0.5 else 2,)
+        for side in sides:
+            gap = EM * (0.24 + rng.exponential(0.10)) + 2 * max(spacing, 0.0)
+            char = _NEIGHBOURS[int(rng.integers(len(_NEIGHBOURS)))]
+            glyph = font.glyph(char)
+            width = glyph.mask.shape[1]
+            x = box[0] - gap - width if side == 0 else box[2] + gap
+            paste(canvas, font, char, x - glyph.left, _PAD)
+            margins[side] = gap + width * rng.uniform(0.05, 0.55)
+    if rng.random() < 0.18 * difficulty:
+        line = "".join(_NEIGHBOURS[int(i)] for i in rng.integers(len(_NEIGHBOURS), size=24))
+        gap = EM * (0.10 + rng.exponential(0.12))
+        glyphs = [font.glyph(char) for char in line]
+        above = rng.random() < 0.5
+        # The nearest ink of the other line lies `gap` from that of the word.
+        reach = (
+            max(g.top + g.mask.shape[0] for g in glyphs) if above else min(g.top for g in glyphs)
+        )
+        y = box[1] - gap - reach if above else box[3] + gap - reach
+        x = rng.uniform(-EM, EM)
+        for char in line:
+            if x > canvas.shape[1]:
+                break
+            paste(canvas, font, char, x, y)
+            x += font.glyph(char).advance
+            if rng.random() < 0.15:
+                x += EM * 0.3
+        margins[1 if above else 3] = gap + height * rng.uniform(0.0, 0.35)
 
-    def warp(mask: Image.Image) -> Grey:
-        out = mask.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BILINEAR)
-        grey: Grey = np.asarray(out, np.float32) / np.float32(255)
-        return grey
 
-    return warp(fill), None if edge is None else warp(edge)
+def _layers(canvas: Mask, rng: Generator, difficulty: float) -> tuple[Mask, Mask | None]:
+    """The letters, and perhaps what lies beneath them: border, shadow or the letters' sides."""
+    kind = rng.random()
+    if kind < 0.12 * difficulty:
+        return canvas, dilate(canvas, 1 if rng.random() < 0.6 else 3)
+    if kind < 0.22 * difficulty:
+        dx, dy = (int(v) for v in rng.integers(-5, 6, 2))
+        return canvas, moved(canvas, dx, dy)
+    if kind < 0.34 * difficulty:  # solid letters, seen from the side
+        dx, dy = rng.normal(0, 1, 2)
+        norm = float(np.hypot(dx, dy)) or 1.0
+        edge = canvas
+        for step in range(1, int(rng.integers(3, 9))):
+            edge = np.maximum(edge, moved(canvas, round(dx / norm * step), round(dy / norm * step)))
+        return canvas, edge
+    return canvas, None
+
+
+def _panel(drawing: _Drawing, rng: Generator) -> Mask:
+    """The sign itself: a rectangle beyond which the wall begins, or a frame around the word."""
+    left, top, right, bottom = drawing.box
+    gap = EM * (0.06 + rng.exponential(0.12, 4))
+    height, width = drawing.fill.shape
+    x0, y0 = max(0, int(left - gap[0])), max(0, int(top - gap[1]))
+    x1, y1 = min(width, int(right + gap[2])), min(height, int(bottom + gap[3]))
+    panel = np.zeros_like(drawing.fill)
+    panel[y0:y1, x0:x1] = 255
+    if rng.random() < 0.3:  # a frame: beyond it the sign goes on
+        thick = int(rng.integers(2, 5))
+        outer = np.full_like(panel, 255)
+        outer[max(0, y0 - thick) : y1 + thick, max(0, x0 - thick) : x1 + thick] = 0
+        panel |= outer
+    if rng.random() < 0.5:  # often only one edge is in view
+        panel[y0:y1, :] = 255
+    return panel
 
 
 def _gradient(shape: tuple[int, ...], rng: Generator) -> Grey:
@@ -244,28 +319,5 @@ def _gradient(shape: tuple[int, ...], rng: Generator) -> Grey:
 
 
 def _resize(pattern: Grey, shape: tuple[int, ...]) -> Grey:
-    image = Image.fromarray(pattern).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.float32)
-
-
-def _camera(image: Grey, rng: Generator, difficulty: float) -> NDArray[np.uint8]:
-    """Blur, noise and compression at the resolution the image has."""
-    grey = Image.fromarray((image * 255).astype(np.uint8))
-    draw = rng.random()
-    if draw < 0.45 * difficulty:
-        blur = min(0.07, rng.exponential(0.03))  # of the height
-        grey = grey.filter(ImageFilter.GaussianBlur(blur * image.shape[0]))
-    elif draw < 0.55 * difficulty:  # moved while exposing
-        reach = rng.uniform(1.5, max(2.0, 0.12 * image.shape[0]))
-        small = (max(4, int(grey.width / reach)), grey.height)
-        small = small if rng.random() < 0.7 else (grey.width, max(6, grey.height // 2))
-        grey = grey.resize(small, Image.Resampling.BOX).resize(grey.size, Image.Resampling.BILINEAR)
-    if rng.random() < 0.4 * difficulty:
-        noisy = np.asarray(grey, np.float32)
-        noisy = noisy + rng.standard_normal(noisy.shape, np.float32) * min(25.0, rng.exponential(8))
-        grey = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-    if rng.random() < 0.5 * difficulty:
-        file = io.BytesIO()
-        grey.save(file, "JPEG", quality=int(rng.integers(15, 90)))
-        grey = Image.open(file)
-    return np.asarray(grey, np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(pattern))
+    return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR), np.float32)

@@ -53,7 +53,8 @@ def _digits(rng: Generator, low: int, high: int) -> str:
 
 
 def _number(rng: Generator) -> str:
-    return _digits(rng, 1, 6)
+    digits = _digits(rng, 1, 6)
+    return digits + "%" if len(digits) < 4 and rng.random() < 0.1 else digits
 
 
 def _price(rng: Generator) -> str:
@@ -71,10 +72,38 @@ def _code(rng: Generator) -> str:
     return "".join(parts if rng.random() < 0.7 else parts[::-1])
 
 
+def _plate(rng: Generator) -> str:
+    """Letters and digits in any order, as on number plates, product names and serial numbers."""
+    return "".join(
+        _pick(rng, string.digits if rng.random() < 0.45 else string.ascii_uppercase)
+        for _ in range(int(rng.integers(4, 10)))
+    )
+
+
 def _letters(rng: Generator) -> str:
-    """Random letters: what no dictionary holds, and the rare letters as often as the others."""
+    """Random letters: what no dictionary holds, and the rare letters as often as the others.
+
+    Every third text doubles one of its letters, which CTC finds hardest in narrow type.
+    """
     source = string.ascii_uppercase if rng.random() < 0.6 else string.ascii_lowercase
-    return "".join(_pick(rng, source) for _ in range(int(rng.integers(1, 7))))
+    letters = [_pick(rng, source) for _ in range(int(rng.integers(1, 7)))]
+    if len(letters) > 2 and rng.random() < 0.33:
+        at = int(rng.integers(len(letters)))
+        letters.insert(at, letters[at])
+    return "".join(letters)
+
+
+def _single(rng: Generator) -> str:
+    return _pick(rng, string.digits + string.ascii_uppercase + string.ascii_lowercase)
+
+
+def _clock(rng: Generator) -> str:
+    hour = str(int(rng.integers(1, 13)))
+    return (
+        hour
+        + (_pick(rng, ":.") + _digits(rng, 2, 2) if rng.random() < 0.4 else "")
+        + (("am", "pm", "AM", "PM")[int(rng.integers(4))])
+    )
 
 
 def _ordinal(rng: Generator) -> str:
@@ -101,15 +130,19 @@ class TextSampler:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
         self._kinds: list[tuple[float, Callable[[Generator], str]]] = [
-            (0.54, self._word),
+            (0.53, self._word),
             (0.16, self._short),
-            (0.09, _letters),
-            (0.09, _number),
+            (0.08, _letters),
+            (0.02, _single),
+            (0.08, _number),
             (0.03, _price),
             (0.03, _grouped),
-            (0.03, _code),
+            (0.02, _code),
+            (0.015, _plate),
+            (0.005, _clock),
             (0.01, _ordinal),
             (0.02, self._web),
+            (0.01, self._joined),
         ]
         self._weights = np.cumsum([weight for weight, _ in self._kinds])
 
@@ -118,7 +151,7 @@ class TextSampler:
         kind = int(np.searchsorted(self._weights, rng.random() * self._weights[-1]))
         text = self._kinds[kind][1](rng)
         if rng.random() < 0.08:
-            text += _pick(rng, "...,,!?:;")
+            text += _pick(rng, "...,,!?:;") * (1 if rng.random() < 0.8 else int(rng.integers(1, 4)))
         elif rng.random() < 0.03:
             text = {"'": "'{}'", '"': '"{}"', "(": "({})"}[_pick(rng, "'\"(")].format(text)
         return text
@@ -140,6 +173,11 @@ class TextSampler:
         return ("www.{}", "{}.com", "{}.org", "www.{}.com", "@{}", "#{}")[
             int(rng.integers(6))
         ].format(name)
+
+    def _joined(self, rng: Generator) -> str:
+        """Two short words of one sign: Shop&Dine, drive-in."""
+        first, second = (SHORT[int(i)] for i in rng.integers(len(SHORT), size=2))
+        return _cased(rng, first) + _pick(rng, "&-/+") + _cased(rng, second)
 
 
 def _cased(rng: Generator, word: str) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
+import string
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from crnn.charset import Charset
-from crnn.synth import Renderer, SyntheticWords, TextSampler, find_fonts, load_words
+from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
+from crnn.synth.dataset import POOL
 from crnn.synth.render import load_backgrounds
 
 WORDS = ["exit", "carpark", "it's", "Theatre", "mississippi"]
@@ -31,13 +34,18 @@ def test_a_sample_depends_on_seed_and_index_alone(data: SyntheticWords) -> None:
 
 
 def test_samples_are_well_formed(data: SyntheticWords) -> None:
+    letters = {word.replace("'", "").lower() for word in WORDS}
+    seen = 0
     for index in range(0, 300, 3):
         image, label = data.sample(index)
         assert image.dtype == np.uint8
-        assert image.shape[0] == 32
-        assert image.shape[1] in data.widths
+        assert min(image.shape) >= 6
+        assert image.shape[0] <= 96
+        assert image.shape[1] <= 400
         assert label.isascii()
         assert label.isalnum()
+        seen += label.lower() in letters
+    assert seen > 20  # labels are the words' letters, punctuation left out
 
 
 def test_text_can_be_seen(data: SyntheticWords) -> None:
@@ -49,27 +57,46 @@ def test_text_can_be_seen(data: SyntheticWords) -> None:
 
 
 def test_batches_of_one_width_with_their_labels(data: SyntheticWords) -> None:
-    known = {label.lower() for label in (data.sample(i)[1] for i in range(400))}
-    for batch in itertools.islice(data, 6):
-        count, channels, height, width = batch.images.shape
-        assert (count, channels, height) == (4, 1, 32)
+    count = data.batch_size * POOL
+    known = sorted(data.sample(i)[1].lower() for i in range(count, 2 * count))
+    labels = []
+    batches = data[1]
+    assert len(batches) == POOL
+    for batch in batches:
+        size, channels, height, width = batch.images.shape
+        assert (size, channels, height) == (4, 1, 32)
         assert width in data.widths
-        assert len(batch.target_lengths) == count
+        assert len(batch.target_lengths) == size
         assert int(batch.target_lengths.sum()) == len(batch.targets)
         for label in batch.targets.split(batch.target_lengths.tolist()):
-            assert data.charset.decode(label.tolist()) in known
+            labels.append(data.charset.decode(label.tolist()))
+            assert len(labels[-1]) * 5 <= width  # frames for the symbols and blanks between
+    assert sorted(labels) == known
 
 
-def test_a_stream_can_start_anywhere(data: SyntheticWords) -> None:
-    later = SyntheticWords(
-        data.texts, data.renderer, data.charset, 4, seed=7, start=60, widths=(100,), warmup=50
-    )
-    whole = SyntheticWords(
-        data.texts, data.renderer, data.charset, 4, seed=7, start=56, widths=(100,), warmup=50
-    )
-    skipped, expected = itertools.islice(whole, 2)
-    assert skipped.last_index == 59
-    assert np.array_equal(next(iter(later)).images, expected.images)
+def test_a_pool_depends_on_its_number_alone(data: SyntheticWords) -> None:
+    def equal(a: Batch, b: Batch) -> bool:
+        return torch.equal(a.images, b.images) and torch.equal(a.targets, b.targets)
+
+    first, second = data[0], data[1]
+    assert all(map(equal, second, data[1]))
+    assert not equal(first[0], second[0])
+
+
+def test_workers_change_nothing(data: SyntheticWords) -> None:
+    streams = [
+        DataLoader(data, batch_size=None, sampler=range(3), num_workers=workers)
+        for workers in (0, 2)
+    ]
+    for alone, spread in zip(*streams, strict=True):
+        for a, b in zip(alone, spread, strict=True):
+            assert torch.equal(a.images, b.images)
+            assert torch.equal(a.targets, b.targets)
+
+
+def test_one_width_for_all(data: SyntheticWords) -> None:
+    fixed = SyntheticWords(data.texts, data.renderer, data.charset, 2, widths=(100,), warmup=50)
+    assert {batch.images.shape[3] for batch in fixed[0]} == {100}
 
 
 @pytest.mark.parametrize("difficulty", [0.0, 0.5, 1.0])
@@ -99,13 +126,22 @@ def test_backgrounds_pass_over_what_is_no_image(tmp_path: Path, data: SyntheticW
 
 def test_text_sampler_draws_every_kind() -> None:
     rng = np.random.default_rng(0)
-    texts = [TextSampler(WORDS)(rng) for _ in range(3000)]
+    texts = [TextSampler(WORDS)(rng) for _ in range(8000)]
     assert all(texts)
     assert any(text.isdigit() for text in texts)
     assert any(text.startswith("$") for text in texts)
     assert any(text.startswith("www.") for text in texts)
     assert any(text.isupper() for text in texts)
     assert {"EXIT", "Exit", "exit"} <= set(texts)
+    assert any("&" in text for text in texts)
+    assert any(text.endswith("%") for text in texts)
+    assert any(text[:1].isdigit() and text.lower().endswith(("am", "pm")) for text in texts)
+    letters = [text.lower() for text in texts if text.isalpha()]
+    assert {text for text in letters if len(text) == 1} >= set(string.ascii_lowercase)
+    doubled = [text for text in letters if any(map(str.__eq__, text, text[1:]))]
+    assert any(text not in WORDS for text in doubled)
+    # Rare letters are as good as certain to be learned.
+    assert all(sum(char in text.lower() for text in texts) > 30 for char in "qxzj0123456789")
 
 
 def test_words_from_lists_and_hunspell_files(tmp_path: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,27 +73,106 @@ def test_one_batch_is_learned(config: TrainConfig, optimizer: str, lr: float) ->
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_a_resumed_run_equals_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:
+def equal_states(one: Trainer, other: Trainer) -> bool:
+    """Weights, statistics and the optimizer's moments, bit for bit."""
+    moments = (trainer.optimizer.state_dict()["state"] for trainer in (one, other))
+    same = [
+        all(torch.equal(a[key][name], b[key][name]) for key in a for name in a[key])
+        for a, b in [tuple(moments)]
+    ]
+    weights, others = one.model.state_dict(), other.model.state_dict()
+    return all(same) and all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+@pytest.mark.parametrize(("workers", "stop_at"), [(0, 2), (2, 9)])  # in the 1st and the 2nd pool
+def test_a_resumed_run_equals_an_unbroken_one(
+    config: TrainConfig, tmp_path: Path, workers: int, stop_at: int
+) -> None:
+    """With width buckets, workers, and a Ctrl-C in the middle of a step."""
+    config = changed(config, fixed_width=0, steps=11, workers=workers)
     whole = Trainer(config)
     whole.run()
     broken = changed(config, output_dir=str(tmp_path / "broken"))
     first = Trainer(broken)
-    batches = first.batches()
+    step = first.train_step
 
-    def two() -> Iterator[Batch]:
-        yield next(batches)
-        yield next(batches)
-        raise KeyboardInterrupt
+    def interrupted(batch: Batch) -> tuple[float, float]:
+        if first.step == stop_at - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(batch)
 
-    first.batches = two  # type: ignore[method-assign]
+    first.train_step = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         first.run()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     second = Trainer(broken, resume=True)
-    assert second.step == 2
+    assert second.step == stop_at  # the step under way was finished
     second.run()
-    assert second.step == whole.step == 4
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, second.model.state_dict()[name]), name
+    assert second.step == whole.step == 11
+    assert equal_states(whole, second)
+
+
+def test_a_killed_run_resumes_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
+    """SIGKILL while steps and checkpoints fly by, then the end as if nothing had happened."""
+    config = changed(config, fixed_width=0, steps=12, save_every=1, threads=1)
+    killed = changed(config, output_dir=str(tmp_path / "killed"))
+    code = (
+        "from crnn.training.config import TrainConfig as C; "
+        "from crnn.training.loop import Trainer; "
+        f"Trainer(C(**{vars(killed)!r})).run()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    state = Path(killed.output_dir) / "last.pt"
+    deadline = time.monotonic() + 120
+    while not state.exists() and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.005)
+    child.kill()
+    child.wait()
+    threads = torch.get_num_threads()
+    try:
+        resumed = Trainer(killed, resume=True)
+        assert 1 <= resumed.step <= 12
+        resumed.run()
+        whole = Trainer(config)
+        whole.run()
+    finally:
+        torch.set_num_threads(threads)
+    assert equal_states(whole, resumed)
+
+
+def test_a_full_disk_leaves_the_last_state(config: TrainConfig) -> None:
+    trainer = Trainer(config)
+    trainer.run()
+    path = Path(config.output_dir) / "last.pt"
+    before, names = path.read_bytes(), sorted(os.listdir(config.output_dir))
+    trainer.step += 1
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))  # the write breaks off
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            trainer.save_state()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(config.output_dir)) == names  # no half-written file is left
+
+
+def test_a_run_by_the_clock_ends(config: TrainConfig) -> None:
+    timed = changed(config, steps=10**6, minutes=0.02, decay_minutes=0.01)
+    trainer = Trainer(timed)
+    trainer.run()
+    assert trainer.step >= 1
+    assert timed.rate(trainer.step, trainer.seconds) == 0
+    assert timed.rate(1, 0.9) == pytest.approx(0.5)  # half of the fall
+
+
+def test_a_run_starts_from_given_weights(config: TrainConfig) -> None:
+    started = Trainer(changed(config, init="small"))
+    packaged = Recognizer.from_pretrained("small").checkpoint.model.state_dict()
+    weights = started.model.state_dict()
+    assert all(torch.equal(weights[name], packaged[name]) for name in packaged)
+    with pytest.raises(ValueError, match="init must be a network of the run's preset and charset"):
+        Trainer(changed(config, init="small", charset="62"))
 
 
 def test_a_run_writes_its_log_and_configuration(config: TrainConfig) -> None:
@@ -113,13 +197,24 @@ def test_export_is_what_reading_takes(config: TrainConfig, tmp_path: Path) -> No
     assert recognizer.preprocessing.fixed_width == 100
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig) -> None:
+def test_a_loss_that_is_not_finite_is_diagnosed(config: TrainConfig) -> None:
     trainer = Trainer(config)
     with torch.no_grad():
         trainer.model.head.bias[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="training: loss must be finite, got nan at step"):
+    expected = r"loss must be finite, got nan at step 0: head\.bias is not finite"
+    with pytest.raises(FloatingPointError, match=expected):
         trainer.run()
     assert not (Path(config.output_dir) / "last.pt").exists()  # no good state is overwritten
+
+
+def test_a_gradient_that_is_not_finite_spoils_nothing(config: TrainConfig) -> None:
+    trainer = Trainer(config)
+    trainer.model.joins[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    expected = r"gradient must be finite.*the gradient of joins\.0\.weight is not"
+    with pytest.raises(FloatingPointError, match=expected):
+        trainer.train_step(next(trainer.batches()))
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.named_parameters())
 
 
 def test_resume_refuses_another_network(config: TrainConfig) -> None:

@@ -107,7 +107,7 @@ def save(
     tensors = {key: _stored(key, value, half, name) for key, value in model.state_dict().items()}
     content = safetensors.torch.save(tensors, {_KEY: text})
     try:
-        _write_atomically(Path(path), content)
+        write_atomically(Path(path), content)
     except OSError as error:
         raise CheckpointError(f"save: {name} must be writable, got {error.strerror}") from error
 
@@ -163,7 +163,7 @@ def _stored(key: str, value: Tensor, half: bool, name: str) -> Tensor:
     return halved
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write beside `path`, force to disk, then rename over it: readers see the old or the new."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

@@ -2,7 +2,8 @@
 
 The words are drawn with the fonts and the dictionary of this machine. The run's folder gets
 config.json, log.jsonl (loss and accuracy), last.pt (the state that --resume continues from) and,
-at the end, model.safetensors, which `crnn read --model` takes. Ctrl-C saves the state first.
+at the end, model.safetensors, which `crnn read --model` takes. Ctrl-C saves the state first; a run
+that was killed continues from the last one saved, to the same weights bit for bit.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ _TEXTS = {
     "warmup_steps": "steps over which the rate rises",
     "steps": "steps in all",
     "decay_steps": "length of the last fall of the rate to zero",
+    "minutes": "end after this time also; 0: by steps alone",
+    "decay_minutes": "length of the fall to zero at that end",
+    "init": "weights to start from, a safetensors file",
     "batch_size": "images of a step",
     "fixed_width": "stretch images to this width, 100 in the paper; 0 keeps proportions",
     "clip_norm": "largest norm of the gradient",
@@ -73,5 +77,7 @@ def run(args: argparse.Namespace) -> int:
         trainer.run()
     except (ValueError, FloatingPointError) as error:
         raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"training: files must be writable, got {error}") from error
     print(f"wrote {trainer.export()}")
     return 0

@@ -23,6 +23,10 @@ class TrainConfig:
         steps: when the run ends.
         decay_steps: length of the final straight fall of the rate to zero. A run may be stopped
             at any time before it and resumed with an earlier end.
+        minutes: end the run after this time also, falling over the last `decay_minutes`; 0 means
+            by steps alone. How far it gets then depends on the machine.
+        decay_minutes: see `minutes`.
+        init: weights to start from: a safetensors file of the same network.
         batch_size: images of a step.
         fixed_width: stretch every image to this width (100 in the paper); 0 keeps proportions
             in a few width buckets.
@@ -48,6 +52,9 @@ class TrainConfig:
     warmup_steps: int = 500
     steps: int = 20_000
     decay_steps: int = 4_000
+    minutes: float = 0.0
+    decay_minutes: float = 0.0
+    init: str = ""
     batch_size: int = 64
     fixed_width: int = 0
     clip_norm: float = 5.0
@@ -74,10 +81,13 @@ class TrainConfig:
                 f"TrainConfig: optimizer must be adamw or adadelta, got {self.optimizer!r}"
             )
 
-    def rate(self, step: int) -> float:
-        """The share of `lr` at `step`: up, level, then straight down to zero at `steps`."""
+    def rate(self, step: int, seconds: float = 0.0) -> float:
+        """The share of `lr` at `step`: up, level, then straight down to zero at the end."""
         up = min(1.0, (step + 1) / max(1, self.warmup_steps))
         down = min(1.0, (self.steps - step) / max(1, self.decay_steps))
+        if self.minutes:
+            left = self.minutes - seconds / 60
+            down = min(down, left / max(1e-9, self.decay_minutes))
         return max(0.0, min(up, down))
 
     def save(self, path: Path) -> None:

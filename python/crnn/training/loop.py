@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
+import itertools
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,13 +20,15 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from crnn.charset import Charset
-from crnn.checkpoint import save
+from crnn.checkpoint import load, save, write_atomically
 from crnn.images import Preprocessing
 from crnn.model import CRNN, PRESETS
+from crnn.pretrained import model_file
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
-from crnn.synth.dataset import WIDTHS
+from crnn.synth.dataset import POOL, WIDTHS
 from crnn.synth.render import load_backgrounds
 from crnn.training.config import TrainConfig
+from crnn.training.signals import leave_signals_to_the_trainer, stop_requests
 from crnn_ext import ctc_loss, greedy_decode
 
 STATE = "last.pt"
@@ -53,11 +57,13 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        model = CRNN(PRESETS[config.preset], self.charset.num_classes).to(self.device)
+        model = CRNN(PRESETS[config.preset], self.charset.num_classes)
+        if config.init:
+            _start_from(model, config.init)
+        model = model.to(self.device)
         self.model: CRNN = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = self._optimizer()
         self.step = 0
-        self.next_sample = 0
         self.seconds = 0.0
         if resume and (self.output_dir / STATE).exists():
             self._load_state()
@@ -72,10 +78,10 @@ class Trainer:
             {"params": decayed},
             {"params": others, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def batches(self) -> Iterator[Batch]:
-        """The stream of batches from the first sample not yet drawn."""
+        """The stream of batches from the one that `step` takes next."""
         config = self.config
         fonts = find_fonts(config.fonts) if config.fonts else find_fonts()
         data = SyntheticWords(
@@ -84,54 +90,60 @@ class Trainer:
             self.charset,
             config.batch_size,
             seed=config.seed,
-            start=self.next_sample,
             height=self.model.config.height,
             widths=(config.fixed_width,) if config.fixed_width else WIDTHS,
             warmup=config.warmup_samples,
         )
-        return iter(
-            DataLoader(
-                data,
-                batch_size=None,
-                num_workers=config.workers,
-                prefetch_factor=None if config.workers == 0 else 4,
-            )
+        pool, drawn = divmod(self.step, POOL)
+        pools = DataLoader(
+            data,
+            batch_size=None,
+            sampler=itertools.count(pool),
+            num_workers=config.workers,
+            prefetch_factor=None if config.workers == 0 else 2,
+            worker_init_fn=leave_signals_to_the_trainer,
         )
+        for batches in pools:
+            yield from batches[drawn:]
+            drawn = 0
 
     def run(self) -> None:
-        """Train to the end; Ctrl-C saves the state and raises KeyboardInterrupt."""
+        """Train to the end, or until a signal asks to stop.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and the saving of its
+                state; a second one stops at once.
+            FloatingPointError: the loss or its gradient is not finite; the message says what
+                broke, and the last state saved is intact.
+            OSError: a file cannot be written; the last state saved is intact.
+        """
         self.output_dir.mkdir(parents=True, exist_ok=True)
         self.config.save(self.output_dir / "config.json")
         self.model.train()
         window: list[tuple[float, float]] = []
-        started = time.monotonic()
+        before, started = self.seconds, time.monotonic()
         progress = tqdm(total=self.config.steps, initial=self.step, file=sys.stderr, unit="step")
-        try:
+        with contextlib.closing(progress), stop_requests() as stop:
             for batch in self.batches():
-                if self.step >= self.config.steps:
+                self.seconds = before + time.monotonic() - started
+                if stop or self.config.rate(self.step, self.seconds) <= 0:
                     break
                 window.append(self.train_step(batch))
-                self.next_sample = max(self.next_sample, batch.last_index + 1)
                 self.step += 1
                 progress.update()
                 if self.step % self.config.log_every == 0:
-                    self.seconds += time.monotonic() - started
-                    started = time.monotonic()
                     self._log(window, progress)
                     window = []
-                if self.step % self.config.save_every == 0:
+                if self.step % self.config.save_every == 0 and not stop:
                     self.save_state()
             self.save_state()
-        except KeyboardInterrupt:
-            self.save_state()
-            raise
-        finally:
-            progress.close()
+        if stop:
+            raise KeyboardInterrupt
 
     def train_step(self, batch: Batch) -> tuple[float, float]:
         """One update; returns the loss per label symbol and the share of words read right."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * self.config.rate(self.step)
+            group["lr"] = self.config.lr * self.config.rate(self.step, self.seconds)
         images = batch.images.to(self.device, torch.float32).div_(127.5).sub_(1)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
@@ -143,23 +155,42 @@ class Trainer:
         loss = losses.mean()
         if not math.isfinite(loss.item()):
             raise FloatingPointError(
-                f"training: loss must be finite, got {loss.item()} at step {self.step}; "
-                "lower lr or clip_norm and resume from the last checkpoint"
+                f"training: loss must be finite, got {loss.item()} at step {self.step}: "
+                f"{self._diagnosis(logits)}; the last state saved is intact"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        if not math.isfinite(norm.item()):  # the update would spoil every weight
+            raise FloatingPointError(
+                f"training: gradient must be finite, got norm {norm.item()} at step {self.step} "
+                f"with loss {loss.item():.4g}: {self._diagnosis(logits)}; "
+                "the last state saved is intact"
+            )
         self.optimizer.step()
         per_symbol = float(losses.detach().sum() / batch.target_lengths.sum())
         return per_symbol, _accuracy(logits.detach(), batch)
+
+    def _diagnosis(self, logits: Tensor) -> str:
+        """What is not finite, nearest the cause, and what helps."""
+        for name, value in self.model.state_dict().items():
+            if not value.isfinite().all():
+                return f"{name} is not finite, an earlier step diverged; use a lower lr"
+        if not logits.isfinite().all():
+            how = "try without amp, or " if self.config.amp else ""
+            return f"the weights are finite, the logits are not; {how}use a lower lr"
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return f"the logits are finite, the gradient of {name} is not; use a lower lr"
+        return "weights and logits are finite; report this as a fault of ctc_loss"
 
     def _log(self, window: list[tuple[float, float]], progress: tqdm[Any]) -> None:
         loss = sum(item[0] for item in window) / len(window)
         accuracy = sum(item[1] for item in window) / len(window)
         line = {
-            "step": self.step, "samples": self.next_sample, "loss_per_symbol": round(loss, 4),
-            "word_accuracy": round(accuracy, 4), "lr": self.optimizer.param_groups[0]["lr"],
-            "seconds": round(self.seconds, 1),
+            "step": self.step, "samples": self.step * self.config.batch_size,
+            "loss_per_symbol": round(loss, 4), "word_accuracy": round(accuracy, 4),
+            "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 1),
         }  # fmt: skip
         with (self.output_dir / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
@@ -171,14 +202,12 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
-            "next_sample": self.next_sample,
             "seconds": self.seconds,
             "config": dataclasses.asdict(self.config),
         }
-        path = self.output_dir / STATE
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_atomically(self.output_dir / STATE, content.getvalue())
 
     def export(self) -> Path:
         """Write the model as `model.safetensors` in the run's folder and return its path."""
@@ -190,10 +219,11 @@ class Trainer:
         # A model travels: folders of the machine that made it stay behind.
         config = dataclasses.asdict(self.config)
         del config["output_dir"], config["fonts"], config["backgrounds"]
+        config["init"] = Path(config["init"]).name
         config["words"] = [Path(path).name for path in self.config.words]
         summary = {
             "steps": self.step,
-            "samples": self.next_sample,
+            "samples": self.step * self.config.batch_size,
             "seconds": round(self.seconds),
             "config": config,
         }
@@ -210,8 +240,18 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.next_sample = state["step"], state["next_sample"]
-        self.seconds = state["seconds"]
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def _start_from(model: CRNN, source: str) -> None:
+    """Take the weights of a packaged model or a file."""
+    with model_file(source) as path:
+        start = load(path).model
+    if start.config != model.config or start.num_classes != model.num_classes:
+        raise ValueError(
+            f"Trainer: init must be a network of the run's preset and charset, got {source}"
+        )
+    model.load_state_dict(start.state_dict())
 
 
 def _accuracy(logits: Tensor, batch: Batch) -> float:

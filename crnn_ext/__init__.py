@@ -24,7 +24,7 @@ if _C.version != __version__:
 
 from crnn_ext._build import BuildInfo, CudaDevice, build_info
 from crnn_ext.ctc import CTCLoss, ctc_loss, release_memory
-from crnn_ext.lexicon import Lexicon, LexiconResult
+from crnn_ext.lexicon import Lexicon, LexiconMethod, LexiconResult, ScoredWord
 from crnn_ext.lstm import LSTM
 from crnn_ext.text import BKTree, edit_distance
 from crnn_ext.transcription import GreedyResult, collapse, greedy_decode, label_log_probs
@@ -39,7 +39,9 @@ __all__ = [
     "CudaDevice",
     "GreedyResult",
     "Lexicon",
+    "LexiconMethod",
     "LexiconResult",
+    "ScoredWord",
     "__version__",
     "build_info",
     "built_with_cuda",

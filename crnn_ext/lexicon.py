@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import math
 import operator
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from crnn_ext import _C
-from crnn_ext._check import fail, fail_type
+from crnn_ext._check import fail, fail_dtype
+from crnn_ext._files import replace_file
 from crnn_ext._frames import Lengths, check_frames
+from crnn_ext._spelling import Speller, check_words
+
+LexiconMethod = Literal["exact", "bk-tree", "exhaustive"]
+_METHODS = ("exact", "bk-tree", "exhaustive")
+_SLICE = 4096  # words that iteration copies at a time
+
+
+@dataclass(frozen=True)
+class ScoredWord:
+    """A word of the lexicon in one sample.
+
+    Attributes:
+        word: the word.
+        log_prob: log p(word | y), equation 1, by the exact forward algorithm.
+        posterior: see `LexiconResult`.
+    """
+
+    word: str
+    log_prob: float
+    posterior: float
 
 
 @dataclass(frozen=True)
@@ -20,24 +44,41 @@ class LexiconResult:
     """What `Lexicon.decode` read in one sample.
 
     Attributes:
-        word: the word of the lexicon; None if no candidate has a probability above zero.
+        word: the most probable word; None if no word looked at has a probability above zero.
         log_prob: log p(labels | y), equation 1.
         labels: the classes of the word; where there is none, the greedy reading.
+        posterior: p(word | y) among all words of the lexicon, in [0, 1]: p(w|y) q(w) over its sum,
+            q being the prior. Up to `tolerance` below the true value, never above but for
+            rounding. For "bk-tree" among the words looked at. 0 where there is no word.
+        runner_up: the next word; None if there is none of probability above zero.
+        margin: by how much the score of the word, log p(w|y) + log q(w), lies above that of the
+            runner-up; inf without one.
+        outside: 1 - p(any word of the lexicon | y), the mass of all other labels. Up to
+            `tolerance` below the true value. For "bk-tree" that of the words not looked at too.
+        n_best: the word, the runner-up, and so on; as many as asked for and found.
         candidates: how many words had their probability computed.
     """
 
     word: str | None
     log_prob: float
     labels: list[int]
+    posterior: float
+    runner_up: str | None
+    margin: float
+    outside: float
+    n_best: tuple[ScoredWord, ...]
     candidates: int
 
 
 class Lexicon:
-    """A list of the words that may be read.
+    """The words that may be read.
 
     Symbols take the classes 0, 1, 2… in order, leaving out `blank`. If every symbol is one
     character, the symbols of a word are its characters; else they are what whitespace separates
-    (``"C4 D4 rest"``).
+    (``"C4 D4 rest"``). A word that has no such spelling as it stands is tried in the Unicode
+    normal forms NFC and NFD.
+
+    Any number of threads may decode, also while others add or remove words.
 
     Args:
         words: at least one word; repeated ones count once, at their first place.
@@ -47,12 +88,14 @@ class Lexicon:
             "skip" leaves the word out (see `skipped`).
 
     Attributes:
-        words: the words that can be read, in lexicon order.
-        skipped: the words left out, in lexicon order.
+        symbols, blank: as given.
+        skipped: the words left out, in order, each once.
 
     Raises:
         TypeError: `words` is a string, or one of them is not.
         ValueError: no word is left, symbols are empty or repeated, a word has an unknown symbol.
+
+    Held as a trie: 16 bytes for each different prefix and 4 for each word.
     """
 
     def __init__(
@@ -63,111 +106,245 @@ class Lexicon:
         *,
         unknown: Literal["error", "skip"] = "error",
     ) -> None:
-        if unknown not in ("error", "skip"):
-            fail("Lexicon", "unknown", "be 'error' or 'skip'", repr(unknown))
-        if isinstance(words, str):
-            fail_type("Lexicon", "words", "be an iterable of str", words)
-        self.symbols = tuple(symbols)
-        self.blank = operator.index(blank)
-        self._classes = _class_indices(self.symbols, self.blank)
-        self._one_character = all(len(symbol) == 1 for symbol in self.symbols)
-        kept: dict[tuple[int, ...], str] = {}
-        skipped: dict[str, None] = {}
-        for word in words:
-            labels = self._encode(word)
-            if isinstance(labels, tuple):
-                kept.setdefault(labels, word)
-            elif unknown == "skip":
-                skipped[word] = None
-            else:
-                fail("Lexicon", "words", "use known symbols only", f"{labels!r} in {word!r}")
-        if not kept:
-            left_out = f" ({len(skipped)} skipped for unknown symbols)" if skipped else ""
+        self._speller = Speller(symbols, operator.index(blank))
+        self._lexicon = _C.Lexicon(len(self.symbols) + 1, self.blank)
+        encoded, self.skipped = self._encode("Lexicon", words, unknown)
+        if self._lexicon.add(encoded) == 0:
+            left_out = f" ({len(self.skipped)} skipped for unknown symbols)" if self.skipped else ""
             fail("Lexicon", "words", "hold at least one word", f"none{left_out}")
-        self.words = tuple(kept.values())
-        self.skipped = tuple(skipped)
-        self._lexicon = _C.Lexicon([list(labels) for labels in kept])
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self._speller.symbols
+
+    @property
+    def blank(self) -> int:
+        return self._speller.blank
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that can be read, in the order of addition."""
+        return tuple(self)
+
+    @property
+    def memory(self) -> int:
+        """The size of the words and their trie in bytes."""
+        return self._lexicon.memory()
 
     def __len__(self) -> int:
-        return len(self.words)
+        return self._lexicon.size()
+
+    def __iter__(self) -> Iterator[str]:
+        begin = 0
+        while len(words := self._lexicon.slice(begin, begin + _SLICE)) > 0:
+            yield from self._speller.decode(words)
+            begin += len(words)
+
+    def __contains__(self, word: object) -> bool:
+        if not isinstance(word, str):
+            return False
+        encoded, unknown = self._speller.encode([word])
+        return not unknown and self._lexicon.contains(encoded)
 
     def __repr__(self) -> str:
-        return f"Lexicon({len(self.words)} words, {len(self.symbols)} symbols)"
+        return f"Lexicon({len(self)} words, {len(self.symbols)} symbols)"
+
+    def add(
+        self, words: Iterable[str], *, unknown: Literal["error", "skip"] = "error"
+    ) -> tuple[str, ...]:
+        """Add words behind those that are there; those that are there already stay where they are.
+
+        Cheap for a few words: they are kept beside the large trie until they are an eighth of it.
+
+        Returns:
+            The words left out for an unknown symbol.
+
+        Raises:
+            TypeError, ValueError: as for the constructor; nothing is added then.
+        """
+        encoded, skipped = self._encode("Lexicon.add", words, unknown)
+        self._lexicon.add(encoded)
+        return skipped
+
+    def remove(self, words: Iterable[str]) -> int:
+        """Remove words; those that are not there are ignored. The lexicon may become empty.
+
+        Returns:
+            How many words were removed.
+
+        Raises:
+            TypeError: `words` is a string, or one of them is not.
+        """
+        return self._lexicon.remove(self._encode("Lexicon.remove", words, "skip")[0])
 
     def decode(
         self,
         log_probs: Tensor,
         lengths: Lengths = None,
+        method: LexiconMethod = "exact",
         *,
-        method: Literal["bk-tree", "exhaustive"] = "bk-tree",
         delta: int = 3,
+        n_best: int = 1,
+        word_log_prior: Tensor | Sequence[float] | None = None,
+        tolerance: float = 0.01,
     ) -> list[LexiconResult]:
-        """The most probable word of each sample, ``argmax p(word | y)``.
+        """The most probable words of each sample, ``argmax_w p(w | y) q(w)``.
 
         Args:
             log_probs: [T, N, C], or [T, C] for one sample, with C = len(symbols) + 1; any floating
-                dtype, strides and device. Values of -1e9 and less count as -inf.
+                dtype, strides and device. Values of -1e9 and less count as -inf. `posterior` and
+                `outside` suppose that each frame's probabilities add up to 1.
             lengths: [N], each in [0, T]; all T if left out. Frames beyond are not read.
-            method: "exhaustive" looks at every word and is exact; "bk-tree" (equation 2) at the
-                words within `delta` edits of the greedy reading.
-            delta: the largest edit distance, at least 0; of no effect on "exhaustive".
+            method: "exact" finds the best of all words by a best-first search over their prefixes,
+                which looks at few; "exhaustive" gives the same result and looks at all;
+                "bk-tree" (equation 2) looks at the words within `delta` edits of the greedy
+                reading, and is approximate.
+            delta: the largest edit distance of "bk-tree", at least 0.
+            n_best: how many words are wanted, at least 1.
+            word_log_prior: log q(w) of each word, [len(self)], up to a constant; -inf keeps a word
+                out. All words alike if left out.
+            tolerance: how far below its true value "exact" may leave a posterior or `outside`, in
+                [0, 1]. The words do not depend on it; the smaller it is, the longer the search
+                goes on after they are found, and at 0 it looks at every word.
 
         Returns:
-            One result per sample, in a list also for one sample. On a tie the first word of the
-            lexicon wins. Where no word lies within `delta`, or none has a probability above zero
-            (too few frames), `word` is None and the result is the greedy reading.
+            One result per sample, in a list also for one sample. Words of the same score come in
+            the order of the lexicon. Where no word looked at has a probability above zero (too few
+            frames, none within `delta`), `word` is None and the result is the greedy reading.
 
         Raises:
             TypeError: `log_probs` is no tensor, or `lengths` holds something other than integers.
-            ValueError: a shape, dtype, length, `method` or `delta` is out of range, or a frame
-                within the lengths holds NaN, +inf or a value of 1e9 or more (the message names
-                the sample).
+            ValueError: a shape, dtype, length or option is out of range, or a frame within the
+                lengths holds NaN, +inf or a value of 1e9 or more (the message names the sample).
 
-        Not differentiable. Runs in parallel over samples without the GIL; Ctrl-C stops it.
+        Not differentiable. Runs in parallel over samples without the GIL; Ctrl-C stops it. How it
+        works, and why "exact" is exact: csrc/transcription/lexicon_search.h.
         """
         op = "Lexicon.decode"
-        if method not in ("bk-tree", "exhaustive"):
-            fail(op, "method", "be 'bk-tree' or 'exhaustive'", repr(method))
-        delta = operator.index(delta)
+        if method not in _METHODS:
+            fail(op, "method", "be 'exact', 'bk-tree' or 'exhaustive'", repr(method))
+        delta, n_best = operator.index(delta), operator.index(n_best)
         if delta < 0:
             fail(op, "delta", "be at least 0", delta)
+        if n_best < 1:
+            fail(op, "n_best", "be at least 1", n_best)
+        if not 0 <= tolerance <= 1:
+            fail(op, "tolerance", "lie in [0, 1]", tolerance)
         frames = check_frames(op, log_probs, lengths, self.blank)
         classes = len(self.symbols) + 1
         if frames.log_probs.shape[2] != classes:
             rule = f"have {classes} classes (the symbols and the blank)"
             fail(op, "log_probs", rule, frames.log_probs.shape[2])
-        limit = _C.Lexicon.all_words if method == "exhaustive" else min(delta, _C.no_bound)
-        readings = self._lexicon.decode(frames.args, self.blank, limit, torch.get_num_threads())
-        return [
-            LexiconResult(self.words[index] if index >= 0 else None, log_prob, labels, candidates)
-            for index, log_prob, labels, candidates in readings
+        prior = None if word_log_prior is None else _check_prior(op, word_log_prior, len(self))
+        readings = self._lexicon.decode(
+            frames.args, method, min(delta, _C.no_bound), min(n_best, _C.no_bound), tolerance,
+            0 if prior is None else prior.data_ptr(), torch.get_num_threads(),
+        )  # fmt: skip
+        return [self._result(reading, n_best) for reading in readings]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the lexicon to a file.
+
+        The file appears at once and whole: if writing fails, an older file at `path` stays as it
+        was. Format: csrc/transcription/lexicon_file.cpp.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        header = json.dumps({"symbols": self.symbols}).encode("ascii")
+
+        def write(descriptor: int) -> None:
+            if error := self._lexicon.save(descriptor, header):
+                raise OSError(error, os.strerror(error), os.fsdecode(path))
+
+        replace_file(path, write)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Lexicon:
+        """Map a file that `save` wrote into memory, where all processes that load it share it.
+
+        The file is checked whole. While it is in use it must not be cut short or written to;
+        `save` puts a new file in its place, which is safe.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: the file is damaged, cut short, or not a lexicon; names file and reason.
+        """
+        path = os.fsdecode(path)
+        lexicon = cls.__new__(cls)
+        lexicon.skipped = ()
+        try:
+            with open(path, "rb") as file:
+                error, header, loaded = _C.Lexicon.load(file.fileno())
+            if error:
+                raise OSError(error, os.strerror(error), path)
+            lexicon._lexicon = loaded
+            lexicon._speller = Speller(json.loads(header)["symbols"], loaded.blank)
+            if len(lexicon.symbols) + 1 != loaded.classes:
+                raise ValueError("its symbols do not fit its classes")
+        except (ValueError, KeyError, TypeError) as reason:
+            fail("Lexicon.load", "path", "name a whole lexicon file", f"{path!r}: {reason}")
+        return lexicon
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.words, self.symbols, self.blank, self.skipped)
+
+    def _encode(
+        self, op: str, words: Iterable[str], unknown: str
+    ) -> tuple[_C.WordList, tuple[str, ...]]:
+        if unknown not in ("error", "skip"):
+            fail(op, "unknown", "be 'error' or 'skip'", repr(unknown))
+        given = check_words(op, words)
+        encoded, left_out = self._speller.encode(given)
+        if left_out and unknown == "error":
+            place, symbol = left_out[0]
+            fail(op, "words", "use known symbols only", f"{symbol!r} in {given[place]!r}")
+        return encoded, tuple(dict.fromkeys(given[place] for place, _ in left_out))
+
+    def _result(self, reading: _C._Reading, n_best: int) -> LexiconResult:
+        labels, log_probs, scores, found, total_score, total_probability, looked_at = reading
+        outside = min(max(1.0 - total_probability, 0.0), 1.0)
+        if found == 0:
+            return LexiconResult(
+                None, log_probs[0], labels[0], 0.0, None, math.inf, outside, (), looked_at
+            )
+        words = [
+            ScoredWord(self._speller.text(word), log_prob, min(math.exp(score - total_score), 1.0))
+            for word, log_prob, score in zip(labels, log_probs, scores, strict=True)
         ]
+        return LexiconResult(
+            word=words[0].word,
+            log_prob=words[0].log_prob,
+            labels=labels[0],
+            posterior=words[0].posterior,
+            runner_up=words[1].word if found > 1 else None,
+            margin=scores[0] - scores[1] if found > 1 else math.inf,
+            outside=outside,
+            n_best=tuple(words[:n_best]),
+            candidates=looked_at,
+        )
 
-    def _encode(self, word: str) -> tuple[int, ...] | str:
-        """The classes of a word, or its first unknown symbol."""
-        if not isinstance(word, str):
-            fail_type("Lexicon", "words", "hold str only", word)
-        labels = []
-        for symbol in word if self._one_character else word.split():
-            label = self._classes.get(symbol)
-            if label is None:
-                return symbol
-            labels.append(label)
-        return tuple(labels)
+
+def _restored(
+    words: tuple[str, ...], symbols: tuple[str, ...], blank: int, skipped: tuple[str, ...]
+) -> Lexicon:
+    """What pickle makes of a lexicon; it may be empty."""
+    lexicon = Lexicon.__new__(Lexicon)
+    lexicon._speller = Speller(symbols, blank)
+    lexicon._lexicon = _C.Lexicon(len(symbols) + 1, blank)
+    lexicon._lexicon.add(lexicon._speller.encode(list(words))[0])
+    lexicon.skipped = skipped
+    return lexicon
 
 
-def _class_indices(symbols: tuple[str, ...], blank: int) -> dict[str, int]:
-    """The class of each symbol: its place, one further from the blank on."""
-    if not 0 <= blank <= len(symbols):
-        fail("Lexicon", "blank", f"lie in [0, {len(symbols)}]", blank)
-    one_character = all(len(symbol) == 1 for symbol in symbols)
-    classes: dict[str, int] = {}
-    for place, symbol in enumerate(symbols):
-        if not symbol:
-            fail("Lexicon", "symbols", "not be empty", repr(symbol))
-        if not one_character and symbol.split() != [symbol]:
-            fail("Lexicon", "symbols", "hold no whitespace, which separates them", repr(symbol))
-        if symbol in classes:
-            fail("Lexicon", "symbols", "be all different", f"{symbol!r} twice")
-        classes[symbol] = place if place < blank else place + 1
-    return classes
+def _check_prior(op: str, prior: Tensor | Sequence[float], words: int) -> Tensor:
+    values = torch.as_tensor(prior)
+    if values.is_complex() or values.dtype == torch.bool:
+        fail_dtype(op, "word_log_prior", "hold numbers", values.dtype)
+    values = values.detach().to("cpu", torch.float64).contiguous()
+    if list(values.shape) != [words]:
+        fail(op, "word_log_prior", f"have shape [{words}], one value a word", list(values.shape))
+    wrong = values[~(values < 1e9)]
+    if len(wrong) > 0:
+        fail(op, "word_log_prior", "hold neither NaN nor values of 1e9 or more", float(wrong[0]))
+    return values

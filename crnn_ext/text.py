@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 
 import torch
 
 from crnn_ext import _C
 from crnn_ext._check import fail, fail_type
+from crnn_ext._files import replace_file
+from crnn_ext._spelling import check_words
 
 _SLICE = 4096  # words that iteration copies at a time
 
@@ -105,7 +106,7 @@ class BKTree:
             TypeError: `words` is a string, or one of them is not.
             ValueError: `delta` is negative.
         """
-        queries = _check_words("BKTree.query_batch", words)
+        queries = check_words("BKTree.query_batch", words)
         limit = _check_bound("BKTree.query_batch", "delta", delta)
         return self._tree.query(queries, limit, torch.get_num_threads())
 
@@ -134,19 +135,13 @@ class BKTree:
         Raises:
             OSError: the file cannot be written.
         """
-        target = os.path.realpath(os.fsdecode(path))
         data = self._tree.save()
-        temporary = f"{target}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with os.fdopen(handle, "wb") as file:
+
+        def write(descriptor: int) -> None:
+            with open(descriptor, "wb", closefd=False) as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+
+        replace_file(path, write)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BKTree:
@@ -177,22 +172,12 @@ class BKTree:
         self._tree = _C.BkTree.load(state)
 
     def _extend(self, op: str, words: Iterable[str]) -> None:
-        self._tree.extend(_check_words(op, words))
+        self._tree.extend(check_words(op, words))
 
 
 def _check_word(op: str, argument: str, word: object) -> None:
     if not isinstance(word, str):
         fail_type(op, argument, "be a str", word)
-
-
-def _check_words(op: str, words: Iterable[str]) -> list[str]:
-    if isinstance(words, str):
-        fail_type(op, "words", "be an iterable of str", words)
-    result = list(words)
-    for word in result:
-        if not isinstance(word, str):
-            fail_type(op, "words", "hold str only", word)
-    return result
 
 
 def _check_bound(op: str, argument: str, value: int) -> int:

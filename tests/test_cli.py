@@ -137,14 +137,16 @@ def test_an_image_on_stdin(
 def test_a_lexicon(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("words.txt").write_text("Head\nfeed\nzoo\n")
     arguments = ["read", str(photos), "--model", model, "--lexicon", "words.txt"]
-    assert main([*arguments, "--method", "exhaustive"]) == 0
+    assert main(arguments) == 0
     out, err = capsys.readouterr()
     assert {line.split()[1] for line in out.splitlines()} <= {"head", "feed"}
     assert err == (
         "crnn: words of words.txt with symbols that the model lacks are left out: 1, "
         "such as 'zoo'\n"
     )
-    assert main([*arguments, "--delta", "0"]) == 0
+    assert main([*arguments, "--method", "exhaustive"]) == 0
+    assert capsys.readouterr().out == out
+    assert main([*arguments, "--method", "bk-tree", "--delta", "0"]) == 0
     free = crnn.Recognizer.from_pretrained(model).read(photos)
     out = capsys.readouterr().out
     assert [line.split()[1] for line in out.splitlines()] == [r.text for r in free]

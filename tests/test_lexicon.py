@@ -16,7 +16,8 @@ from test_greedy_decode import one_hot, random_log_probs
 import crnn_ext
 
 SYMBOLS = "abcd"
-Method = Literal["exhaustive", "bk-tree"]
+Method = Literal["exact", "exhaustive", "bk-tree"]
+METHODS = ("exact", "exhaustive", "bk-tree")
 
 
 def labels_of(word: str, symbols: str, blank: int) -> list[int]:
@@ -28,7 +29,7 @@ def random_lexicon(count: int, seed: int) -> list[str]:
     return ["".join(rng.choices(SYMBOLS, k=rng.randrange(7))) for _ in range(count)]
 
 
-@pytest.mark.parametrize("method", ["exhaustive", "bk-tree"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("blank", [0, 2, 4])
 @pytest.mark.parametrize("delta", [0, 1, 3])
 def test_equals_definition(method: Method, blank: int, delta: int) -> None:
@@ -42,10 +43,13 @@ def test_equals_definition(method: Method, blank: int, delta: int) -> None:
         candidates = [
             word
             for word in words
-            if method == "exhaustive"
+            if method != "bk-tree"
             or text_reference.edit_distance(labels_of(word, SYMBOLS, blank), reading) <= delta
         ]
-        assert result.candidates == len(candidates)
+        if method == "exact":
+            assert result.candidates <= len(candidates)
+        else:
+            assert result.candidates == len(candidates)
         scores = {
             word: reference.label_log_prob(frames, labels_of(word, SYMBOLS, blank), blank)
             for word in candidates
@@ -64,29 +68,41 @@ def test_equals_definition(method: Method, blank: int, delta: int) -> None:
 def test_near_reading_is_corrected() -> None:
     lexicon = crnn_ext.Lexicon(["abba", "cab", "dddd"], SYMBOLS)
     log_probs = one_hot([1, 0, 2, 2, 0, 2, 0, 4], 5)  # reads "abbd"
-    assert [lexicon.decode(log_probs, delta=d)[0].word for d in (0, 1)] == [None, "abba"]
+    words = [lexicon.decode(log_probs, method="bk-tree", delta=d)[0].word for d in (0, 1)]
+    assert words == [None, "abba"]
+    assert lexicon.decode(log_probs)[0].word == "abba"
 
 
 def test_no_word_within_delta() -> None:
     lexicon = crnn_ext.Lexicon(["dddddddd"], SYMBOLS)
     log_probs = one_hot([1, 0, 2], 5)
-    (result,) = lexicon.decode(log_probs)
+    (result,) = lexicon.decode(log_probs, method="bk-tree")
     expected = crnn_ext.label_log_probs(log_probs, [[1, 2]]).item()
-    assert result == crnn_ext.LexiconResult(None, expected, [1, 2], candidates=0)
+    assert result == crnn_ext.LexiconResult(
+        word=None,
+        log_prob=expected,
+        labels=[1, 2],
+        posterior=0.0,
+        runner_up=None,
+        margin=math.inf,
+        outside=1.0,
+        n_best=(),
+        candidates=0,
+    )
 
 
-@pytest.mark.parametrize("method", ["exhaustive", "bk-tree"])
+@pytest.mark.parametrize("method", METHODS)
 def test_no_word_fits_the_frames(method: Method) -> None:
     lexicon = crnn_ext.Lexicon(["aaa", "abc"], SYMBOLS)
     log_probs = one_hot([1, 1], 5)
     (result,) = lexicon.decode(log_probs, method=method)
-    assert (result.word, result.labels, result.candidates) == (None, [1], 2)
+    assert (result.word, result.labels, result.n_best) == (None, [1], ())
     assert result.log_prob == crnn_ext.label_log_probs(log_probs, [[1]]).item()
     (result,) = crnn_ext.Lexicon(["aaa", "ba"], SYMBOLS).decode(log_probs, method=method)
     assert result.word == "ba"  # improbable, but the only one with a path
 
 
-@pytest.mark.parametrize("method", ["exhaustive", "bk-tree"])
+@pytest.mark.parametrize("method", METHODS)
 def test_no_frames(method: Method) -> None:
     frames = torch.zeros(0, 5)
     (result,) = crnn_ext.Lexicon(["a", "", "b"], SYMBOLS).decode(frames, method=method)
@@ -95,7 +111,7 @@ def test_no_frames(method: Method) -> None:
     assert (result.word, result.log_prob, result.labels) == (None, 0.0, [])
 
 
-@pytest.mark.parametrize("method", ["exhaustive", "bk-tree"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("words", [["ab", "ba", "cd"], ["cd", "ba", "ab"], ["ba", "ab"]])
 def test_ties_go_to_the_first_word(method: Method, words: list[str]) -> None:
     lexicon = crnn_ext.Lexicon(words, SYMBOLS)
@@ -113,9 +129,14 @@ def test_one_word() -> None:
 def test_symbols_of_several_characters() -> None:
     symbols = ["C4", "D4", "rest", "C4#"]
     lexicon = crnn_ext.Lexicon(["C4 D4", "rest", "C4#  C4"], symbols, blank=4)
-    assert lexicon.words == ("C4 D4", "rest", "C4#  C4")
+    assert lexicon.words == ("C4 D4", "rest", "C4# C4")
     (result,) = lexicon.decode(one_hot([3, 4, 0], 5))
-    assert (result.word, result.labels) == ("C4#  C4", [3, 0])
+    assert (result.word, result.labels) == ("C4# C4", [3, 0])
+    assert "C4#\tC4" in lexicon
+    assert lexicon.remove(["C4 D4", "C4"]) == 1
+    assert lexicon.words == ("rest", "C4# C4")
+    with pytest.raises(ValueError, match="got 'F4' in 'rest F4'"):
+        lexicon.add(["rest F4"])
 
 
 def test_unicode_symbols() -> None:
@@ -147,15 +168,16 @@ def test_lengths_and_padding() -> None:
         assert [results[n]] == lexicon.decode(log_probs[:length, n])
 
 
-def test_independent_of_threads() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_independent_of_threads(method: Method) -> None:
     lexicon = crnn_ext.Lexicon(random_lexicon(200, seed=4), SYMBOLS)
     log_probs = random_log_probs(9, 40, 5)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = lexicon.decode(log_probs)
+        one = lexicon.decode(log_probs, method=method)
         torch.set_num_threads(3)
-        assert lexicon.decode(log_probs) == one
+        assert lexicon.decode(log_probs, method=method) == one
     finally:
         torch.set_num_threads(before)
 
@@ -186,9 +208,26 @@ def test_independent_of_threads() -> None:
         (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(torch.zeros(3, 6)), ValueError,
          "Lexicon.decode: log_probs must have 5 classes (the symbols and the blank), got 6"),
         (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(torch.zeros(3, 5), method="x"),
-         ValueError, "Lexicon.decode: method must be 'bk-tree' or 'exhaustive', got 'x'"),
+         ValueError, "Lexicon.decode: method must be 'exact', 'bk-tree' or 'exhaustive', got 'x'"),
         (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(torch.zeros(3, 5), delta=-1),
          ValueError, "Lexicon.decode: delta must be at least 0, got -1"),
+        (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(torch.zeros(3, 5), n_best=0),
+         ValueError, "Lexicon.decode: n_best must be at least 1, got 0"),
+        (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(torch.zeros(3, 5), tolerance=math.nan),
+         ValueError, "Lexicon.decode: tolerance must lie in [0, 1], got nan"),
+        (lambda: crnn_ext.Lexicon(["a", "b"], SYMBOLS).decode(
+            torch.zeros(3, 5), word_log_prior=[0.0]), ValueError,
+         "Lexicon.decode: word_log_prior must have shape [2], one value a word, got [1]"),
+        (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(
+            torch.zeros(3, 5), word_log_prior=[math.nan]), ValueError,
+         "Lexicon.decode: word_log_prior must hold neither NaN nor values of 1e9 or more, got nan"),
+        (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(
+            torch.zeros(3, 5), word_log_prior=torch.tensor([True])), TypeError,
+         "Lexicon.decode: word_log_prior must hold numbers, got bool"),
+        (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).add(["b", "ax"]), ValueError,
+         "Lexicon.add: words must use known symbols only, got 'x' in 'ax'"),
+        (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).remove("a"), TypeError,
+         "Lexicon.remove: words must be an iterable of str, got str"),
         (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(torch.zeros(3, 2, 5) / 0),
          ValueError, "Lexicon.decode: log_probs must hold neither NaN nor values of 1e9 or more, "
          "got nan in frame 0 of sample 0"),

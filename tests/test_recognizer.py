@@ -205,10 +205,12 @@ def test_json(reader: Recognizer) -> None:
 # ---- lexicons ---------------------------------------------------------------------------------
 
 
-def test_the_exhaustive_answer_is_a_word_of_the_lexicon(reader: Recognizer) -> None:
+def test_the_answer_is_a_word_of_the_lexicon(reader: Recognizer) -> None:
     words = ["abc", "bad", "cafe", "feed", "head", "hedge"]
     images = [picture(i) for i in range(6)]
-    for reading in reader.read(images, lexicon=words, method="exhaustive"):
+    readings = reader.read(images, lexicon=words)
+    assert readings == reader.read(images, lexicon=words, method="exhaustive")
+    for reading in readings:
         assert reading.text in words
         assert "".join(s.text for s in reading.symbols) == reading.text
         edges = [edge for s in reading.symbols for edge in s.frames]
@@ -217,14 +219,14 @@ def test_the_exhaustive_answer_is_a_word_of_the_lexicon(reader: Recognizer) -> N
 
 def test_a_lexicon_that_holds_the_free_reading_returns_it(reader: Recognizer) -> None:
     free = reader.read(picture(3))
-    bound = reader.read(picture(3), lexicon=[free.text], delta=0)
+    bound = reader.read(picture(3), lexicon=[free.text], method="bk-tree", delta=0)
     assert bound.text == free.text
     assert bound.confidence == pytest.approx(free.confidence, rel=1e-4)
 
 
 def test_beyond_delta_the_free_reading_stays(reader: Recognizer) -> None:
     free = reader.read(picture(3))
-    bound = reader.read(picture(3), lexicon=["h" * 25], delta=1)
+    bound = reader.read(picture(3), lexicon=["h" * 25], method="bk-tree", delta=1)
     assert bound.text == free.text
 
 
@@ -237,7 +239,7 @@ def test_a_lexicon_from_a_file_folds_case_and_skips_unknown_symbols(
     assert lexicon.words == ("cafe", "head")
     assert lexicon.skipped == ("naïve",)
     assert reader.lexicon(lexicon) is lexicon
-    assert reader.read(picture(0), lexicon=path, method="exhaustive").text in lexicon.words
+    assert reader.read(picture(0), lexicon=path).text in lexicon.words
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ def test_a_model_that_overflows_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
     ("options", "message"),
     [
         ({"batch_size": 0}, "read: batch_size must be at least 1, got 0"),
-        ({"method": "beam"}, "read: method must be 'bk-tree' or 'exhaustive', got 'beam'"),
+        ({"method": "beam"}, "read: method must be 'exact', 'bk-tree' or 'exhaustive', got 'beam'"),
         ({"delta": -1}, "read: delta must be at least 0, got -1"),
     ],
 )

@@ -1,44 +1,83 @@
-// Lexicon-based transcription (section 2.3.2 of the CRNN paper): the word of a lexicon with the
-// highest p(word | y), over all words or, by equation 2, over those near the greedy reading.
+// Lexicon-based transcription (section 2.3.2 of the CRNN paper): the words of a lexicon with the
+// highest p(word | y), over all words, or, by equation 2, over those near the greedy reading.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
-#include "text/bk_tree.h"
 #include "text/word_list.h"
 #include "transcription/frames.h"
+#include "transcription/lexicon_search.h"
 
 namespace crnn {
 
-// Words as sequences of classes. Read-only once built, so any number of threads may decode.
+enum class LexiconMethod { exact, bk_tree, exhaustive };
+
+struct LexiconOptions {
+  LexiconMethod method = LexiconMethod::exact;
+  int64_t delta = 3;                  // of bk_tree
+  int64_t n_best = 1;                 // >= 1
+  double tolerance = 0;               // of exact: see lexicon_search.h
+  const double* log_prior = nullptr;  // [size()], or null: all alike
+};
+
+struct LexiconReading {
+  // The most probable words, best first: n_best, or two if that is more. Where no word has a
+  // probability above zero, the greedy reading alone.
+  WordList words;
+  std::vector<double> log_probs, scores;          // of each: log p(word | y), and with the prior
+  int64_t found = 0;                              // how many of `words` are words of the lexicon
+  double total_score = 0, total_probability = 0;  // see SearchResult
+  int64_t looked_at = 0;
+};
+
+// A set of words as sequences of classes, in the order of addition. Any number of threads may use
+// it at once, also while words come and go: each call works on the words of its beginning.
+//
+// Words lie in a trie that does not change. Those added later have a second, small one, and those
+// removed are marked; when either grows past an eighth of the first, one trie is built of all.
 class Lexicon {
  public:
-  struct Reading {
-    int64_t index = -1;            // of the word; -1 if no candidate has a probability above zero
-    double log_prob = 0;           // log p(labels | y)
-    std::vector<uint32_t> labels;  // of the word, or the greedy reading where there is none
-    int64_t candidates = 0;        // words whose probability was computed
-  };
+  // Classes are in [0, classes), of which `blank` is none of a word's.
+  Lexicon(int64_t classes, int64_t blank);
+  ~Lexicon();
 
-  // All words, each once: index i in a Reading is words[i]. Throws std::invalid_argument if a word
-  // is there twice.
-  explicit Lexicon(const WordList& words);
+  int64_t classes() const { return classes_; }
+  int64_t blank() const { return blank_; }
 
-  int64_t size() const { return tree_.size(); }
+  // Both return how many words are new, or were there. Every unit is a class but the blank.
+  int64_t add(const WordList& words);
+  int64_t remove(const WordList& words);
+  bool contains(Units word) const;
+  int64_t size() const;
+  int64_t bytes() const;  // of the tries
+  // Words [begin, end) in the order of addition, as far as there are any.
+  WordList slice(int64_t begin, int64_t end) const;
 
-  // For each sample the most probable candidate, the first of the lexicon on a tie. Candidates are
-  // the words within `delta` (>= 0) edits of the greedy reading, or all words if delta is kAll.
-  // Every unit of the words is a class in [0, C) other than blank. Throws like greedy_decode.
-  static constexpr int64_t kAll = -1;
-  std::vector<Reading> decode(const char* op, const FrameBatch& batch, int64_t blank, int64_t delta,
-                              int num_threads) const;
+  // Every sample's words. Throws like greedy_decode.
+  std::vector<LexiconReading> decode(const char* op, const FrameBatch& batch,
+                                     const LexiconOptions& options, int num_threads) const;
+
+  // The file is described in lexicon_file.cpp; `header` is anything that Python wants back. load()
+  // takes any bytes: it throws std::invalid_argument with the reason if they are not what save()
+  // wrote. Both throw std::system_error.
+  void save(int descriptor, const std::string& header) const;
+  static std::unique_ptr<Lexicon> load(int descriptor, std::string& header);
 
  private:
-  Reading decode_one(const FrameView& frames, const std::vector<int64_t>& greedy, int64_t blank,
-                     int64_t delta) const;
+  struct Words;  // what a call works on
 
-  BkTree tree_;
+  std::shared_ptr<const Words> words() const;
+  static std::shared_ptr<const Words> merged(const Words& words);
+  void publish(std::shared_ptr<const Words> words);
+
+  const int64_t classes_, blank_;
+  mutable std::mutex mutex_;  // of words_
+  std::mutex writing_;        // one writer at a time
+  std::shared_ptr<const Words> words_;
 };
 
 }  // namespace crnn

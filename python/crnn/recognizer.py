@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import typing
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, TypeAlias, overload
 
@@ -18,7 +19,7 @@ from crnn import images
 from crnn.images import ImageError, Prepared, Source
 from crnn.pretrained import model_file
 from crnn.reading import Reading, Symbol
-from crnn.transcription import Method, Transcriber, Transcript, make_lexicon
+from crnn.transcription import Transcriber, Transcript, make_lexicon
 
 __all__ = ["Reading", "Recognizer", "Symbol"]
 
@@ -75,7 +76,7 @@ class Recognizer:
         *,
         batch_size: int = ...,
         lexicon: _Words = ...,
-        method: Method = ...,
+        method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
         strict: bool | None = ...,
     ) -> Reading: ...
@@ -86,7 +87,7 @@ class Recognizer:
         *,
         batch_size: int = ...,
         lexicon: _Words = ...,
-        method: Method = ...,
+        method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
         strict: bool | None = ...,
     ) -> Reading | Any: ...
@@ -97,7 +98,7 @@ class Recognizer:
         *,
         batch_size: int = ...,
         lexicon: _Words = ...,
-        method: Method = ...,
+        method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
         strict: bool | None = ...,
     ) -> list[Reading]: ...
@@ -107,7 +108,7 @@ class Recognizer:
         *,
         batch_size: int = 32,
         lexicon: _Words = None,
-        method: Method = "bk-tree",
+        method: crnn_ext.LexiconMethod = "exact",
         delta: int = 3,
         strict: bool | None = None,
     ) -> Reading | list[Reading]:
@@ -120,9 +121,10 @@ class Recognizer:
                 an image does not depend on it, nor on the other images.
             lexicon: the words that may be read: an iterable of words, the path of a file of one
                 word a line, or a lexicon from `lexicon`, which is quicker when used again.
-            method: "exhaustive" looks at every word and is exact; "bk-tree" at those within
-                `delta` edits of the reading without lexicon (equation 2), and keeps that reading
-                where there is none.
+            method: "exact" finds the most probable word of all; "exhaustive" gives the same by
+                looking at every one; "bk-tree" looks at those within `delta` edits of the reading
+                without lexicon (equation 2). Where there is no word to be found that reading is
+                kept.
             delta: the largest edit distance of "bk-tree".
             strict: whether an image that cannot be read raises. By default it does if it is the
                 only one; among several it gets a `Reading` with `error` set, and the others are
@@ -152,7 +154,7 @@ class Recognizer:
         *,
         batch_size: int = 32,
         lexicon: _Words = None,
-        method: Method = "bk-tree",
+        method: crnn_ext.LexiconMethod = "exact",
         delta: int = 3,
     ) -> Iterator[Reading]:
         """`read` for more images than fit in memory: yields in order, while it reads.
@@ -162,8 +164,10 @@ class Recognizer:
         """
         if batch_size < 1:
             raise ValueError(f"read: batch_size must be at least 1, got {batch_size}")
-        if method not in ("bk-tree", "exhaustive"):
-            raise ValueError(f"read: method must be 'bk-tree' or 'exhaustive', got {method!r}")
+        if method not in typing.get_args(crnn_ext.LexiconMethod):
+            raise ValueError(
+                f"read: method must be 'exact', 'bk-tree' or 'exhaustive', got {method!r}"
+            )
         if delta < 0:
             raise ValueError(f"read: delta must be at least 0, got {delta}")
         words = None if lexicon is None else self.lexicon(lexicon)

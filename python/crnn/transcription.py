@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,8 +14,6 @@ from torch import Tensor
 import crnn_ext
 from crnn.alignment import align
 from crnn.charset import Charset
-
-Method = Literal["bk-tree", "exhaustive"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Transcriber:
 
     charset: Charset
     lexicon: crnn_ext.Lexicon | None = None
-    method: Method = "bk-tree"
+    method: crnn_ext.LexiconMethod = "exact"
     delta: int = 3
 
     def __call__(self, logits: Tensor, lengths: Tensor) -> list[Transcript | None]:
@@ -89,7 +86,7 @@ class Transcriber:
     def _words(
         self, lexicon: crnn_ext.Lexicon, log_probs: Tensor, lengths: Tensor
     ) -> list[Transcript]:
-        results = lexicon.decode(log_probs, lengths, method=self.method, delta=self.delta)
+        results = lexicon.decode(log_probs, lengths, self.method, delta=self.delta)
         transcripts = []
         for i, result in enumerate(results):
             frames = log_probs[: int(lengths[i]), i]

@@ -2,41 +2,16 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <random>
 #include <vector>
 
+#include "batch.h"
 #include "check.h"
 #include "transcription/greedy.h"
 #include "transcription/label_prob.h"
-#include "transcription/lexicon.h"
 
 using namespace crnn;
 
 namespace {
-
-// log-probabilities [T, N, C], and lengths that are all T until changed.
-struct Batch {
-  Batch(int64_t T_, int64_t N_, int64_t C_, unsigned seed)
-      : T(T_), N(N_), C(C_), lengths(static_cast<size_t>(N_), T_) {
-    std::mt19937 random(seed);
-    std::normal_distribution<double> normal(0, 2);
-    values.resize(static_cast<size_t>(T * N * C));
-    for (double& v : values) v = normal(random);
-    for (int64_t row = 0; row < T * N; ++row) {
-      double sum = 0;
-      for (int64_t c = 0; c < C; ++c) sum += std::exp(values[static_cast<size_t>(row * C + c)]);
-      for (int64_t c = 0; c < C; ++c) values[static_cast<size_t>(row * C + c)] -= std::log(sum);
-    }
-  }
-  double& at(int64_t t, int64_t n, int64_t c) {
-    return values[static_cast<size_t>((t * N + n) * C + c)];
-  }
-  FrameBatch view() const { return {nullptr, values.data(), T, N, C, N * C, C, 1, lengths.data()}; }
-
-  int64_t T, N, C;
-  std::vector<double> values;
-  std::vector<int64_t> lengths;
-};
 
 // p(l | y) of every label of sample n, over all C^T paths.
 std::map<std::vector<int64_t>, double> enumerate(Batch& batch, int64_t n, int64_t blank) {
@@ -53,12 +28,6 @@ std::map<std::vector<int64_t>, double> enumerate(Batch& batch, int64_t n, int64_
     while (t < T && ++path[static_cast<size_t>(t)] == batch.C) path[static_cast<size_t>(t++)] = 0;
     if (t == T) return totals;
   }
-}
-
-WordList list(const std::vector<std::vector<uint32_t>>& words) {
-  WordList result;
-  for (const auto& word : words) result.append({word.data(), static_cast<int64_t>(word.size())});
-  return result;
 }
 
 }  // namespace
@@ -125,44 +94,4 @@ TEST(transcription, label_probabilities_far_below_the_range_of_a_double) {
   std::vector<double> got(4);
   label_log_probs(batch.view(), labels, 0, 2, got.data());
   for (double value : got) CHECK(std::isfinite(value) && value < -1000);
-}
-
-TEST(transcription, lexicon_finds_the_most_probable_word) {
-  Batch batch(6, 20, 4, 5);
-  std::vector<std::vector<uint32_t>> words;
-  for (uint32_t i = 0; i < 60; ++i) {
-    words.push_back({i % 3 + 1, i / 3 % 3 + 1, i / 9 % 3 + 1, i / 27 + 1});
-  }
-  const WordList all = list(words);
-  const Lexicon lexicon(all);
-  std::vector<double> scores(static_cast<size_t>(batch.N * all.size()));
-  label_log_probs(batch.view(), all, 0, 1, scores.data());
-  const auto exhaustive = lexicon.decode("op", batch.view(), 0, Lexicon::kAll, 3);
-  const auto wide = lexicon.decode("op", batch.view(), 0, 100, 3);
-  for (int64_t n = 0; n < batch.N; ++n) {
-    const double* first = &scores[static_cast<size_t>(n * all.size())];
-    const int64_t best = std::max_element(first, first + all.size()) - first;
-    for (const auto& readings : {exhaustive, wide}) {
-      CHECK_EQUAL(readings[static_cast<size_t>(n)].index, best);
-      CHECK_EQUAL(readings[static_cast<size_t>(n)].log_prob, first[best]);
-      CHECK_EQUAL(readings[static_cast<size_t>(n)].candidates, all.size());
-    }
-  }
-}
-
-TEST(transcription, lexicon_without_a_candidate_gives_the_greedy_reading) {
-  Batch batch(4, 3, 3, 6);
-  const Lexicon lexicon(list({std::vector<uint32_t>(30, 1)}));
-  const auto greedy = greedy_decode("op", batch.view(), 0, 1);
-  for (int64_t delta : {int64_t{0}, Lexicon::kAll}) {
-    const auto readings = lexicon.decode("op", batch.view(), 0, delta, 1);
-    for (size_t n = 0; n < readings.size(); ++n) {
-      CHECK_EQUAL(readings[n].index, -1);
-      CHECK(std::equal(readings[n].labels.begin(), readings[n].labels.end(),
-                       greedy[n].labels.begin(), greedy[n].labels.end()));
-      CHECK(std::isfinite(readings[n].log_prob));
-    }
-  }
-  CHECK_EQUAL(THROWN(std::invalid_argument, Lexicon(list({{1}, {1}}))),
-              "Lexicon: words must differ from each other, got 1 repeated");
 }

@@ -182,7 +182,7 @@ def _check_bk_tree() -> Check:
 
 
 def _check_lexicon() -> Check:
-    """The exhaustive search against the CTC loss of every word."""
+    """The exact search against the CTC loss of every word."""
     words = _words(60)
     lexicon = crnn_ext.Lexicon(words, "abcdef")
     logits = torch.randn(20, 4, 7, generator=torch.Generator().manual_seed(0))
@@ -192,7 +192,7 @@ def _check_lexicon() -> Check:
     word_lengths = torch.tensor([len(word) for word in words])
 
     def ours() -> list[str | None]:
-        return [r.word for r in lexicon.decode(log_probs, method="exhaustive")]
+        return [r.word for r in lexicon.decode(log_probs)]
 
     def theirs() -> list[str | None]:
         best: list[str | None] = []

@@ -66,11 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=("bk-tree", "exhaustive"),
-        default="bk-tree",
-        help="with --lexicon: exhaustive looks at every word; bk-tree at those within --delta "
-        "edits of what is read without it, and keeps that where there is none "
-        "(default: %(default)s)",
+        choices=("exact", "bk-tree", "exhaustive"),
+        default="exact",
+        help="with --lexicon: exact finds the most probable word; exhaustive the same, slowly; "
+        "bk-tree looks at the words within --delta edits of what is read without it, and keeps "
+        "that where there is none (default: %(default)s)",
     )
     parser.add_argument(
         "--delta",

@@ -1,0 +1,64 @@
+#include "transcription/trie_frames.h"
+
+#include <cmath>
+#include <limits>
+
+namespace crnn {
+
+CRNN_TRIE_EXP() { CRNN_DISPATCH(trie_exp, x, columns, padded, maxima, sums); }
+CRNN_TRIE_SCALE() { CRNN_DISPATCH(trie_scale, x, columns, padded, sums); }
+CRNN_TRIE_ADVANCE() {
+  CRNN_DISPATCH(trie_advance, source, column, blank_column, frames, padded, all, blank);
+}
+CRNN_TRIE_MASSES() {
+  CRNN_DISPATCH(trie_masses, all, blank, own, columns, padded, units, column_of, count, sums);
+}
+CRNN_TRIE_DOT() { CRNN_DISPATCH(trie_dot, a, b, padded); }
+
+TrieFrames::TrieFrames(const FrameView& frames, const std::vector<uint32_t>& classes)
+    : frames_(frames.frames()),
+      padded_((frames_ + kFramePad - 1) / kFramePad * kFramePad),
+      endings_(classes.size()) {
+  const auto columns = static_cast<int64_t>(classes.size());
+  constexpr double kZero = -std::numeric_limits<double>::infinity();
+  emissions_.assign(static_cast<size_t>(columns * padded_), kZero);
+  for (int64_t t = 0; t < frames_; ++t) {
+    for (int64_t c = 0; c < columns; ++c) {
+      const double x = frames(t, classes[static_cast<size_t>(c)]);
+      if (x > -kLogLimit) emissions_[static_cast<size_t>(c * padded_ + t)] = x;
+    }
+  }
+  std::vector<double> maxima(static_cast<size_t>(padded_)), sums(maxima);
+  trie_exp(emissions_.data(), columns, padded_, maxima.data(), sums.data());
+  for (int64_t t = 0; t < frames_; ++t) {
+    const auto i = static_cast<size_t>(t);
+    if (!(sums[i] > 0)) {
+      log_scale_ = kZero;
+      return;
+    }
+    log_scale_ += maxima[i] + std::log(sums[i]);
+  }
+  for (int64_t t = frames_; t < padded_; ++t) sums[static_cast<size_t>(t)] = 1;
+  trie_scale(emissions_.data(), columns, padded_, sums.data());
+  root_.assign(static_cast<size_t>(padded_), 0);
+  for (int64_t t = 0; t < frames_; ++t) {
+    root_[static_cast<size_t>(t)] = root_total_;
+    root_total_ *= emissions_[static_cast<size_t>(t)];
+  }
+}
+
+const double* TrieFrames::ending(uint32_t column) {
+  std::vector<double>& out = endings_[column];
+  if (!out.empty()) return out.data();
+  out.resize(static_cast<size_t>(padded_));
+  const double *y = this->column(column), *blank = emissions_.data();
+  double rest = 1, blanks = 1;  // of the frames after t
+  for (int64_t t = frames_ - 1; t >= 0; --t) {
+    out[static_cast<size_t>(t)] = y[t] * rest;
+    rest = y[t] * rest + blank[t] * blanks;
+    blanks *= blank[t];
+  }
+  return out.data();
+}
+
+}  // namespace crnn

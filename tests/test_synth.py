@@ -170,5 +170,5 @@ def test_fonts_are_found_and_judged(
 
 def test_no_fonts_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(ValueError, match="find_fonts: directories must hold at least one font"):
+    with pytest.raises(ValueError, match="find_fonts: sources must hold at least one font"):
         find_fonts([tmp_path])

@@ -41,7 +41,7 @@ _TEXTS = {
     "device": "cpu or cuda",
     "warmup_samples": "images over which the synthesis grows from clean to hard",
     "words": "word lists (one a line, or hunspell .dic); default: the installed dictionary",
-    "fonts": "folders with fonts; default: the system's",
+    "fonts": "folders with fonts, or archives of crnn synth pack-fonts; default: the system's",
     "backgrounds": "folders with photographs to blend with",
     "log_every": "steps between log lines",
     "save_every": "steps between saved states",

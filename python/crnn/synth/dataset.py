@@ -55,7 +55,8 @@ class SyntheticWords(Dataset[list[Batch]]):
         height: pixels of every image.
         widths: ascending; a batch takes the width nearest to its images' own proportions. One
             width means every image is stretched to it (100 in the paper, section 3.2).
-        warmup: samples over which distortions grow from none to all.
+        warmup: samples over which distortions grow from few to `difficulty`.
+        difficulty: 0 (clean print) to 1 (everything).
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class SyntheticWords(Dataset[list[Batch]]):
         seed: int = 0,
         height: int = 32,
         widths: tuple[int, ...] = WIDTHS,
-        warmup: int = 200_000,
+        warmup: int = 0,
+        difficulty: float = 1.0,
     ) -> None:
         self.texts, self.renderer, self.charset = texts, renderer, charset
         self.batch_size, self.seed = batch_size, seed
-        self.height, self.widths, self.warmup = height, widths, warmup
+        self.height, self.widths = height, widths
+        self.warmup, self.difficulty = warmup, difficulty
 
     def sample(self, index: int) -> tuple[NDArray[np.uint8], str]:
         """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
@@ -80,8 +83,8 @@ class SyntheticWords(Dataset[list[Batch]]):
         while not label:
             text = self.texts(rng)
             label = "".join(symbol for symbol in text if symbol in _LABEL_SYMBOLS)
-        difficulty = min(1.0, 0.15 + index / max(1, self.warmup))
-        return self.renderer(text, rng, difficulty), label
+        grown = min(1.0, 0.15 + index / self.warmup) if self.warmup else 1.0
+        return self.renderer(text, rng, grown * self.difficulty), label
 
     def __getitem__(self, pool: int) -> list[Batch]:
         """The batches of pool `pool`, in an order drawn from the seed."""

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from crnn.synth.pack import SUFFIX, unpack_fonts
+
 FONT_DIRECTORIES = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
@@ -45,13 +47,32 @@ _MAX_MARGIN = 0.5
 _SAME = 0.995  # correlation from which two glyphs are one picture
 
 
-def find_fonts(directories: Iterable[str | Path] = FONT_DIRECTORIES) -> list[list[str]]:
-    """Families of usable font files under `directories`, sorted; the verdicts are cached on disk.
+def find_fonts(sources: Iterable[str | Path] = FONT_DIRECTORIES) -> list[list[str]]:
+    """Families of usable font files, sorted.
+
+    Args:
+        sources: folders, whose fonts are judged (the verdicts are cached on disk), and archives
+            of `crnn.synth.pack.pack_fonts`, whose fonts were.
 
     Raises:
-        ValueError: none was found.
+        ValueError: none was found, or an archive is damaged.
     """
-    candidates = _font_files(directories)
+    paths = [Path(source).expanduser() for source in sources]
+    archives = [path for path in paths if path.suffix == SUFFIX and path.is_file()]
+    good = [family for archive in archives for family in unpack_fonts(archive, _cache())]
+    folders = [path for path in paths if path not in archives]
+    if folders:
+        good += _judged(_font_files(folders))
+    if not good:
+        raise ValueError(
+            "find_fonts: sources must hold at least one font with Latin letters, got "
+            f"{', '.join(map(str, paths))}; install some, e.g. fonts-dejavu fonts-liberation"
+        )
+    return good
+
+
+def _judged(candidates: Sequence[str]) -> list[list[str]]:
+    """Families of the good ones, from the cache if these files were judged before."""
     cache = _cache_path(candidates)
     try:
         good: list[list[str]] = json.loads(cache.read_text())
@@ -61,18 +82,13 @@ def find_fonts(directories: Iterable[str | Path] = FONT_DIRECTORIES) -> list[lis
         partial = cache.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(good))
         partial.replace(cache)
-    if not good:
-        raise ValueError(
-            "find_fonts: directories must hold at least one font with Latin letters, got "
-            f"{', '.join(map(str, directories))}; install some, e.g. fonts-dejavu fonts-liberation"
-        )
     return good
 
 
-def _font_files(directories: Iterable[str | Path]) -> list[str]:
+def _font_files(directories: Iterable[Path]) -> list[str]:
     found = set()
     for directory in directories:
-        for path in Path(directory).expanduser().rglob("*"):
+        for path in directory.rglob("*"):
             if path.suffix.lower() in SUFFIXES:
                 found.add(str(path.resolve()))
     return sorted(found)
@@ -83,8 +99,11 @@ def _cache_path(candidates: Sequence[str]) -> Path:
     key = hashlib.sha256(
         json.dumps([_MIN_AGREEMENT, _MAX_MARGIN, _SAME, stamps]).encode()
     ).hexdigest()[:16]
-    base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    return base / "crnn" / f"font-families-{key}.json"
+    return _cache() / f"font-families-{key}.json"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "crnn"
 
 
 def _families(paths: Iterable[str]) -> list[list[str]]:

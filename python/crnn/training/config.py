@@ -38,7 +38,8 @@ class TrainConfig:
         device: ``"cpu"`` or ``"cuda"``.
         warmup_samples: samples over which the synthesis grows from clean to hard.
         words: word lists; none means an installed dictionary.
-        fonts: directories with fonts; none means the system's.
+        fonts: directories with fonts, or archives of `crnn synth pack-fonts`; none means the
+            system's.
         backgrounds: directories with photographs to blend with.
         log_every, save_every: steps between log lines, and between checkpoints.
     """

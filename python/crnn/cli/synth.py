@@ -1,0 +1,114 @@
+"""Draw synthetic images of words: look at them, write them, pack their fonts.
+
+The words are those that `crnn train` draws with the same seed, fonts, words and backgrounds.
+
+exit status: 0, or 2 if nothing could be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crnn.synth import SyntheticWords
+
+EXAMPLES = """\
+  crnn synth preview sheet.png --rows 12                 a contact sheet with the labels
+  crnn synth export words.lmdb --count 100000 --workers 4
+  crnn synth export words/ --count 1000 --seed 7         PNG files and gt.tsv
+  crnn synth pack-fonts fonts.zip --per-family 3
+  crnn synth preview sheet.png --fonts fonts.zip         as crnn train --fonts fonts.zip
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The three verbs and their flags."""
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    preview = verbs.add_parser("preview", help="draw a contact sheet")
+    preview.add_argument("image", type=Path, help="image file to write")
+    preview.add_argument("--rows", type=int, default=10, help="default: %(default)s")
+    preview.add_argument("--columns", type=int, default=8, help="default: %(default)s")
+    export = verbs.add_parser("export", help="write images and labels")
+    export.add_argument("destination", type=Path, help="NAME.lmdb, or a folder")
+    export.add_argument("--count", type=int, required=True, help="how many")
+    export.add_argument("--workers", type=int, default=0, help="processes (default: %(default)s)")
+    for verb in (preview, export):
+        verb.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+        verb.add_argument("--start", type=int, default=0, help="number of the first sample")
+        verb.add_argument(
+            "--difficulty", type=float, default=1.0, help="0: clean print, 1: all (%(default)s)"
+        )
+        verb.add_argument("--words", nargs="+", default=(), help="word lists; default: installed")
+        verb.add_argument("--backgrounds", nargs="+", default=(), help="folders of photographs")
+    pack = verbs.add_parser("pack-fonts", help="put the fonts into one small archive")
+    pack.add_argument("archive", type=Path, help="NAME.zip to write")
+    pack.add_argument("--per-family", type=int, default=0, help="files of a family; 0: all")
+    for verb in (preview, export, pack):
+        verb.add_argument(
+            "--fonts", nargs="+", default=(), help="folders or archives; default: the system's"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from crnn.cli import CommandError
+
+    verbs = {"preview": _preview, "export": _export, "pack-fonts": _pack_fonts}
+    try:
+        verbs[args.verb](args)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def _data(args: argparse.Namespace) -> SyntheticWords:
+    from crnn.charset import Charset
+    from crnn.synth import Renderer, SyntheticWords, TextSampler, find_fonts, load_words
+    from crnn.synth.render import load_backgrounds
+
+    if not 0 <= args.difficulty <= 1:
+        raise ValueError(f"synth: difficulty must be within [0, 1], got {args.difficulty}")
+    fonts = find_fonts(args.fonts) if args.fonts else find_fonts()
+    return SyntheticWords(
+        TextSampler(load_words(args.words)),
+        Renderer(fonts, load_backgrounds(args.backgrounds)),
+        Charset.named("62"),
+        batch_size=1,
+        seed=args.seed,
+        difficulty=args.difficulty,
+    )
+
+
+def _preview(args: argparse.Namespace) -> None:
+    from crnn.synth.export import contact_sheet
+
+    data = _data(args)
+    count = args.rows * args.columns
+    samples = [data.sample(i) for i in range(args.start, args.start + count)]
+    contact_sheet(samples, args.columns).save(args.image)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from crnn.synth.export import export
+
+    data = _data(args)
+    with tqdm(total=args.count, unit="image", file=sys.stderr) as bar:
+        export(data, args.destination, args.count, args.start, args.workers, bar.update)
+
+
+def _pack_fonts(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from crnn.synth import find_fonts
+    from crnn.synth.pack import pack_fonts
+
+    families = find_fonts(args.fonts) if args.fonts else find_fonts()
+    with tqdm(total=sum(map(len, families)), unit="font", file=sys.stderr) as bar:
+        refused = pack_fonts(families, args.archive, args.per_family, bar.update)
+    size = args.archive.stat().st_size / 1e6
+    print(f"wrote {args.archive}, {size:.1f} MB; {len(refused)} fonts could not be reduced")

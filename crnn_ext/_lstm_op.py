@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crnn_ext import _C
+from crnn_ext import _C, _lstm_cuda
 from crnn_ext._check import fail
 
 Saved = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -27,6 +27,13 @@ def check_lengths(op: str, lengths: Tensor, T: int) -> None:
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > T:
         fail(op, "lengths", f"be in 0..{T}", low if low < 0 else high)
+
+
+def _on(x: Tensor) -> tuple[Callable[..., Saved], Callable[..., Gradients]]:
+    """Forward and backward for the device of x."""
+    if x.is_cuda:
+        return _lstm_cuda.layer_forward, _lstm_cuda.layer_backward
+    return layer_forward, layer_backward
 
 
 def _pointer(tensor: Tensor | None) -> int:
@@ -205,7 +212,8 @@ class LSTMLayer(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, h0: Tensor, c0: Tensor, lengths: Tensor | None, *weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        y, h_n, c_n, gates, cells = layer_forward(x, h0, c0, list(weights), lengths, True)
+        forward, _ = _on(x)
+        y, h_n, c_n, gates, cells = forward(x, h0, c0, list(weights), lengths, True)
         ctx.save_for_backward(x, h0, c0, lengths, y, gates, cells, *weights)
         return y, h_n, c_n
 
@@ -214,7 +222,8 @@ class LSTMLayer(torch.autograd.Function):
         x, h0, c0, lengths, y, gates, cells, *weights = ctx.saved_tensors
         needs_dx = ctx.needs_input_grad[0]
         with torch.no_grad():
-            dx, dh0, dc0, dw_ih, dw_hh, db = layer_backward(
+            _, backward = _on(x)
+            dx, dh0, dc0, dw_ih, dw_hh, db = backward(
                 dy, dh_n, dc_n, x, h0, c0, weights, lengths, y, gates, cells, needs_dx
             )
             result = [dx, dh0, dc0, *_weight_gradients(len(weights), dw_ih, dw_hh, db)]
@@ -254,7 +263,7 @@ def _fake_forward(x: Tensor, h0: Tensor, *rest: Any) -> Saved:
         x.new_empty(D, N, H),
         x.new_empty(D, N, H),
         x.new_empty((D, T, N, 4 * H) if training else (0,)),
-        x.new_empty((D, T, N, H) if training else (0,)),
+        x.new_empty((D, T, N, H) if training else (0,), dtype=_lstm_cuda.state_dtype(x.dtype)),
     )
 
 
@@ -292,6 +301,8 @@ def _op_autograd(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor, *_: Tensor) -
 
 torch.library.impl("crnn_ext::lstm_layer", "cpu", _op_forward)
 torch.library.impl("crnn_ext::lstm_layer_backward", "cpu", layer_backward)
+torch.library.impl("crnn_ext::lstm_layer", "cuda", _lstm_cuda.layer_forward)
+torch.library.impl("crnn_ext::lstm_layer_backward", "cuda", _lstm_cuda.layer_backward)
 torch.library.register_fake("crnn_ext::lstm_layer", _fake_forward)
 torch.library.register_fake("crnn_ext::lstm_layer_backward", _fake_backward)
 torch.library.register_autograd("crnn_ext::lstm_layer", _op_autograd, setup_context=_setup_context)
@@ -308,5 +319,6 @@ def lstm_layer(
     if needs_grad:
         apply: Callable[..., tuple[Tensor, Tensor, Tensor]] = LSTMLayer.apply
         return apply(x, h0, c0, lengths, *weights)
-    y, h_n, c_n, _, _ = layer_forward(x, h0, c0, weights, lengths, False)
+    forward, _ = _on(x)
+    y, h_n, c_n, _, _ = forward(x, h0, c0, weights, lengths, False)
     return y, h_n, c_n

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crnn_ext import _C
 from crnn_ext._check import fail, fail_type
 from crnn_ext._lstm_op import check_lengths, lstm_layer
 
@@ -37,14 +38,20 @@ class LSTM(nn.Module):
         bidirectional: add a direction that reads each sequence from its end; D = 2.
         device, dtype: of the parameters.
 
-    float32 and float64 are computed as such, float16 and bfloat16 in float32 and returned in their
-    own dtype. Under autocast x is converted to the dtype of the parameters, which is also that of
-    the result: rounding would add up over the frames of the recurrence.
+    On a CPU, float32 and float64 are computed as such, float16 and bfloat16 in float32 and returned
+    in their own dtype. Under autocast x is converted to the dtype of the parameters, which is also
+    that of the result: rounding would add up over the frames of the recurrence. The result for a
+    sample is the same to the bit alone, in any batch, and for any number of threads
+    (`torch.get_num_threads()`); CPUs with another SIMD level may round otherwise. So that this
+    holds, every shape runs these kernels and none torch's operator, which was not measurably faster
+    for any (`python -m benchmarks.lstm`).
 
-    The result for a sample is the same to the bit alone, in any batch, and for any number of
-    threads (`torch.get_num_threads()`); CPUs with another SIMD level may round otherwise. So that
-    this holds, every shape runs these kernels and none torch's operator, which was not measurably
-    faster for any (`python -m benchmarks.lstm`).
+    On a GPU (compute capability 8.0 or higher), float16 and bfloat16 are multiplied as such, with
+    sums, gates and c in float32; under autocast everything is converted to its dtype, as
+    `torch.nn.LSTM` does. float32 products over all frames (x with w_ih, and the gradients of all
+    weights) follow `torch.backends.cuda.matmul.allow_tf32`, those of the recurrence
+    `torch.backends.cudnn.allow_tf32`, which is on by default; TF32 is used for H = 256 on
+    compute capability 9.0 only. Nothing waits for the device, and results repeat to the bit.
 
     Differentiable once in x, hx and the parameters; differentiating twice raises RuntimeError.
     Works under `torch.compile(fullgraph=True)`.
@@ -133,7 +140,10 @@ class LSTM(nn.Module):
             hx: (h_0, c_0), each [D * num_layers, N, H] ([D * num_layers, H] for one sample);
                 zeros if None.
             lengths: frames of each sample, N integers in 0..T in any order; all T if None. What x
-                holds beyond them is never read, NaN included, and gets gradient 0.
+                holds beyond them has no influence, NaN included, and gets gradient 0. For x on a
+                GPU, a tensor on the same GPU is neither copied nor checked: a value beyond 0..T
+                counts as the nearer bound. A tensor on the CPU, a list or a tuple is checked, then
+                copied.
 
         Returns:
             output [T, N, D*H] (laid out as x), zero at and beyond a sample's length; and (h_n,
@@ -145,8 +155,9 @@ class LSTM(nn.Module):
         """
         weight: Tensor = getattr(self, self._names[0][0])
         self._check_x(x, weight)
-        if x.dtype != weight.dtype:  # under autocast
-            x = x.to(weight.dtype)
+        dtype = self._compute_dtype(x, weight)
+        if x.dtype != dtype:
+            x = x.to(dtype)
         if x.dim() == 2:
             if lengths is not None:
                 fail("LSTM", "lengths", "be None for one sample (x of 2 dimensions)", lengths)
@@ -164,7 +175,7 @@ class LSTM(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         dtype = x.dtype
         D = 2 if self.bidirectional else 1
-        half = dtype in (torch.float16, torch.bfloat16)
+        half = dtype in (torch.float16, torch.bfloat16) and not x.is_cuda
         if half:
             x, h_0, c_0 = x.float(), h_0.float(), c_0.float()
         h_n, c_n = [], []
@@ -172,6 +183,8 @@ class LSTM(nn.Module):
             weights = [getattr(self, name) for name in names]
             if half:
                 weights = [w.float() for w in weights]
+            elif weights[0].dtype != dtype:  # under autocast
+                weights = [w.to(dtype) for w in weights]
             if layer > 0 and self.training and self.dropout > 0:
                 x = nn.functional.dropout(x, self.dropout)
             states = slice(layer * D, (layer + 1) * D)
@@ -186,18 +199,28 @@ class LSTM(nn.Module):
             fail_type("LSTM", "x", "be a padded tensor, with lengths=", x)
         if not isinstance(x, Tensor):
             fail_type("LSTM", "x", "be a tensor", x)
-        for name, tensor in (("x", x), ("parameters", weight)):
-            if tensor.device.type != "cpu":
-                rule = "be on the CPU (crnn_ext has no CUDA kernels in this release)"
-                fail("LSTM", name, rule, tensor.device)
+        if x.device.type not in ("cpu", "cuda"):
+            fail("LSTM", "x", "be on the CPU or a CUDA device", x.device)
+        if x.is_cuda and not _C.built_with_cuda:
+            rule = "be on the CPU (this crnn_ext was built without CUDA)"
+            fail("LSTM", "x", rule, x.device)
+        if weight.device != x.device:
+            fail("LSTM", "parameters", f"be on the device of x, {x.device}", weight.device)
         if x.dim() not in (2, 3):
             fail("LSTM", "x", "have 2 or 3 dimensions", x.dim())
         if x.shape[-1] != self.input_size:
             fail("LSTM", "x", f"have {self.input_size} features in its last dimension", x.shape[-1])
         if x.dtype not in _DTYPES:
             fail("LSTM", "x", "be float32, float64, float16 or bfloat16", x.dtype)
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled("cpu"):
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             fail("LSTM", "x", f"have the dtype of the parameters, {weight.dtype}", x.dtype)
+
+    @staticmethod
+    def _compute_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
+        """The dtype of x and of the result. Autocast leaves float64 alone."""
+        if x.is_cuda and torch.is_autocast_enabled("cuda") and weight.dtype != torch.float64:
+            return torch.get_autocast_dtype("cuda")
+        return weight.dtype
 
     def _initial_state(
         self, hx: tuple[Tensor, Tensor] | None, frames: Tensor, unbatched: bool
@@ -216,10 +239,10 @@ class LSTM(nn.Module):
                 fail_type("LSTM", name, "be a tensor", state)
             if tuple(state.shape) != wanted:
                 fail("LSTM", name, f"have shape {wanted}", tuple(state.shape))
-            if state.device.type != "cpu":
-                fail("LSTM", name, "be on the device of x, cpu", state.device)
+            if state.device != frames.device:
+                fail("LSTM", name, f"be on the device of x, {frames.device}", state.device)
             if state.dtype != frames.dtype:
-                if not torch.is_autocast_enabled("cpu"):
+                if not torch.is_autocast_enabled(frames.device.type):
                     fail("LSTM", name, f"have the dtype of x, {frames.dtype}", state.dtype)
                 state = state.to(frames.dtype)
             result.append(state.unsqueeze(1) if unbatched else state)
@@ -234,8 +257,8 @@ def _as_lengths(lengths: Tensor | Sequence[int] | None, frames: Tensor) -> Tenso
     if isinstance(lengths, Tensor):
         if lengths.dtype not in _INTEGERS:
             fail("LSTM", "lengths", "be integers", lengths.dtype)
-        if lengths.device.type != "cpu":
-            fail("LSTM", "lengths", "be on the CPU", lengths.device)
+        if lengths.device != frames.device and lengths.device.type != "cpu":
+            fail("LSTM", "lengths", "be on the CPU or the device of x", lengths.device)
         result = lengths.detach().to(torch.int64).contiguous()
     elif isinstance(lengths, (list, tuple)):
         for length in lengths:
@@ -246,7 +269,9 @@ def _as_lengths(lengths: Tensor | Sequence[int] | None, frames: Tensor) -> Tenso
         fail_type("LSTM", "lengths", "be a tensor, list or tuple of integers", lengths)
     if tuple(result.shape) != (N,):
         fail("LSTM", "lengths", f"have one entry per sample, shape ({N},)", tuple(result.shape))
+    if result.is_cuda:
+        return result  # to look at the values would wait for the device
     if torch.compiler.is_compiling():
-        return result  # the operator checks the values when it runs
+        return result.to(frames.device)  # the operator checks the values when it runs
     check_lengths("LSTM", result, T)
-    return None if N == 0 or int(result.min()) == T else result
+    return None if N == 0 or int(result.min()) == T else result.to(frames.device)

@@ -45,7 +45,7 @@ FORWARD = [
     (
         [X.to("meta")],
         {},
-        "LSTM: x must be on the CPU (crnn_ext has no CUDA kernels in this release), got meta",
+        "LSTM: x must be on the CPU or a CUDA device, got meta",
     ),
     ([X, STATE], {}, "LSTM: hx must be a pair (h_0, c_0), got Tensor"),
     ([X, (STATE, None)], {}, "LSTM: c_0 must be a tensor, got NoneType"),
@@ -88,7 +88,7 @@ FORWARD = [
     (
         [X],
         {"lengths": torch.ones(3, dtype=torch.int64, device="meta")},
-        "LSTM: lengths must be on the CPU, got meta",
+        "LSTM: lengths must be on the CPU or the device of x, got meta",
     ),
     (
         [X[:, 0]],
@@ -112,9 +112,6 @@ def test_forward(arguments: list[Any], options: dict[str, Any], text: str) -> No
 
 
 def test_parameters_elsewhere() -> None:
-    text = (
-        "LSTM: parameters must be on the CPU (crnn_ext has no CUDA kernels in this release), "
-        "got meta"
-    )
+    text = "LSTM: parameters must be on the device of x, cpu, got meta"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         crnn_ext.LSTM(4, 6, device="meta")(X)

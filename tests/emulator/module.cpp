@@ -32,6 +32,7 @@ PYBIND11_MODULE(emulated, m) {
   m.def("set_device", [](int major, int minor, int multiprocessors, size_t shared_per_block) {
     emulator::device() = {major, minor, multiprocessors, shared_per_block};
   });
+  crnn::bind_cuda_lstm(m);
   m.def("selftest",
         [](const std::string& name, uintptr_t in, uintptr_t out, uintptr_t counter, int n) {
           crnn::selftest(name, reinterpret_cast<const float*>(in), reinterpret_cast<float*>(out),

@@ -1,0 +1,347 @@
+"""The CUDA kernels of the LSTM against the NumPy reference: in the emulator, and on a GPU."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from emulator import build
+from emulator.lstm import Emulated
+from reference import lstm as reference
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import crnn_ext
+from crnn_ext import _lstm_cuda, _lstm_op
+from crnn_ext import lstm as lstm_module
+
+# precision: (dtype, largest error of values, of gradients), relative to the largest exact value.
+PRECISIONS = {
+    "float64": (torch.float64, 1e-13, 1e-13),
+    "float32": (torch.float32, 2e-6, 6e-6),
+    "tf32": (torch.float32, 2e-3, 4e-3),
+    "float16": (torch.float16, 2e-3, 6e-3),
+    "bfloat16": (torch.bfloat16, 1.5e-2, 4e-2),
+}
+# T, N, I, H: one, primes, one less and more than a tile (16 samples, 8 or 32 units, 64 factors).
+# I is even: torch.mm of 16-bit numbers on CPUs lets NaN reach the next row where I is odd.
+PLAIN = [
+    (1, 1, 2, 1),
+    (5, 1, 2, 16),
+    (4, 3, 6, 7),
+    (3, 17, 4, 33),
+    (2, 16, 4, 65),
+]
+Devices = Callable[[str, str], torch.device]
+
+
+@pytest.fixture(params=["emulated", "cuda"])
+def on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Devices:
+    """Sets the kernel and the precision; returns the device that runs them."""
+    device = torch.device("cpu" if request.param == "emulated" else "cuda")
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+
+    def use(kernel: str, precision: str) -> torch.device:
+        monkeypatch.setattr(_lstm_cuda, "KERNEL", kernel)
+        monkeypatch.setattr(_lstm_cuda, "_tf32", lambda: precision == "tf32")
+        if device.type == "cpu":
+            monkeypatch.setattr(_lstm_cuda, "_launch", Emulated(build.module()))
+            functions = (_lstm_cuda.layer_forward, _lstm_cuda.layer_backward)
+            monkeypatch.setattr(_lstm_op, "_on", lambda x: functions)
+        return device
+
+    return use
+
+
+def some(shape: tuple[int, ...], dtype: torch.dtype, seed: int, scale: float = 1) -> Tensor:
+    """Random numbers that are exact in dtype, on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(shape, generator=generator) * scale).to(dtype)
+
+
+def some_lengths(T: int, N: int) -> Tensor:
+    """0, 1, T and others in turn."""
+    values = (0, T, 1, T - 1, (T + 1) // 2)
+    return torch.tensor([values[n % 5] if N > 1 else T - 1 for n in range(N)])
+
+
+class Case:
+    """Tensors of one layer and its gradients, on the CPU."""
+
+    def __init__(
+        self,
+        T: int,
+        N: int,
+        I: int,  # noqa: E741
+        H: int,
+        D: int,
+        dtype: torch.dtype,
+        bias: bool,
+        lengths: Tensor | None,
+    ) -> None:
+        self.lengths = lengths
+        scale = H**-0.5
+        self.inputs = [
+            some(shape, dtype, k) for k, shape in enumerate([(T, N, I), (D, N, H), (D, N, H)])
+        ]
+        shapes = [(4 * H, I), (4 * H, H), *[(4 * H,)] * (2 if bias else 0)] * D
+        self.weights = [some(s, dtype, 10 + k, scale) for k, s in enumerate(shapes)]
+        self.grads = [
+            some(shape, dtype, 30 + k)
+            for k, shape in enumerate([(T, N, D * H), (D, N, H), (D, N, H)])
+        ]
+        if lengths is not None:  # what lies in padding must not matter
+            for n, length in enumerate(lengths.tolist()):
+                self.inputs[0][length:, n] = torch.nan
+                self.grads[0][length:, n] = torch.nan
+
+    def exact(self) -> list[np.ndarray]:
+        """y, h_n, c_n, then the gradients of x, h0, c0 and of all weights."""
+        double = lambda t: t.double().numpy()
+        T, N, D = *self.inputs[0].shape[:2], len(self.inputs[1])
+        step = len(self.weights) // D
+        directions = []
+        for d in range(D):
+            w_ih, w_hh, *biases = map(double, self.weights[d * step : (d + 1) * step])
+            bias = sum(biases) if biases else np.zeros(len(w_ih))
+            directions.append(reference.Weights(w_ih, w_hh, bias))
+        lengths = [T] * N if self.lengths is None else self.lengths.tolist()
+        result = reference.layer(
+            *map(double, self.inputs), directions, lengths, *map(double, self.grads)
+        )
+        weights = []
+        for grad in result.dweights:
+            weights += [grad.w_ih, grad.w_hh, *[grad.bias] * (step - 2)]
+        return [result.y, result.h_n, result.c_n, result.dx, result.dh0, result.dc0, *weights]
+
+    def run(self, device: torch.device) -> list[Tensor]:
+        """The same from crnn_ext."""
+        to = lambda t: t.to(device)
+        leaves = [to(t).clone().requires_grad_() for t in (*self.inputs, *self.weights)]
+        lengths = None if self.lengths is None else to(self.lengths)
+        outputs = _lstm_op.lstm_layer(*leaves[:3], leaves[3:], lengths)
+        grads = torch.autograd.grad(outputs, leaves, [to(g) for g in self.grads])
+        return [t.detach().cpu() for t in (*outputs, *grads)]
+
+    def infer(self, device: torch.device) -> list[Tensor]:
+        """y, h_n, c_n without a gradient."""
+        to = lambda t: t.to(device)
+        lengths = None if self.lengths is None else to(self.lengths)
+        with torch.no_grad():
+            outputs = _lstm_op.lstm_layer(
+                *map(to, self.inputs), [to(w) for w in self.weights], lengths
+            )
+        return [t.cpu() for t in outputs]
+
+
+def errors(values: list[Tensor], exact: list[np.ndarray]) -> list[float]:
+    """Largest difference over the largest exact value, of each tensor."""
+    result = []
+    for value, wanted in zip(values, exact, strict=True):
+        assert tuple(value.shape) == wanted.shape
+        difference = np.abs(value.double().numpy() - wanted).max()
+        result.append(float(difference / max(np.abs(wanted).max(), 1e-3)))
+    return result
+
+
+def check(case: Case, precision: str, device: torch.device) -> None:
+    """Values and gradients, and that inference gives the same to the bit."""
+    _, of_values, of_gradients = PRECISIONS[precision]
+    results = case.run(device)
+    found = errors(results, case.exact())
+    assert max(found[:3]) < of_values, found
+    assert max(found[3:]) < of_gradients, found
+    for again, value in zip(case.infer(device), results, strict=False):
+        assert torch.equal(again, value)
+
+
+@pytest.mark.parametrize("varied", [False, True])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("T", "N", "I", "H"), PLAIN)
+def test_plain(
+    on: Devices,
+    T: int,
+    N: int,
+    I: int,  # noqa: E741
+    H: int,
+    precision: str,
+    varied: bool,
+) -> None:
+    device = on("plain", precision)
+    D = 1 + (H + N) % 2
+    lengths = some_lengths(T, N) if varied else None
+    case = Case(T, N, I, H, D, PRECISIONS[precision][0], bias=H % 2 == 1, lengths=lengths)
+    check(case, precision, device)
+
+
+# kernel, precision, T, N, D, with lengths: every kernel with one frame, one sample, a partial tile
+# and a second tile somewhere. A thousand threads take their time in the emulator.
+CLUSTER = [
+    ("cluster4", "float16", 1, 1, 2, False),
+    ("cluster4", "float16", 4, 5, 1, True),
+    ("cluster4", "bfloat16", 2, 19, 1, True),
+    ("cluster8", "float16", 3, 3, 2, False),
+    ("cluster8", "bfloat16", 1, 17, 1, False),
+    ("cluster8", "bfloat16", 4, 5, 1, True),
+    ("cluster8", "tf32", 1, 1, 1, False),
+    ("cluster8", "tf32", 3, 9, 2, True),
+]
+
+
+@pytest.mark.parametrize(("kernel", "precision", "T", "N", "D", "varied"), CLUSTER)
+def test_cluster(
+    on: Devices, kernel: str, precision: str, T: int, N: int, D: int, varied: bool
+) -> None:
+    device = on(kernel, precision)
+    lengths = some_lengths(T, N) if varied else None
+    case = Case(T, N, 4, 256, D, PRECISIONS[precision][0], bias=N % 2 == 1, lengths=lengths)
+    check(case, precision, device)
+
+
+@pytest.mark.parametrize("kernel", ["plain"])
+def test_lengths_beyond_the_frames_count_as_the_nearer_bound(on: Devices, kernel: str) -> None:
+    device = on(kernel, "float32")
+    results = []
+    for given in ([4, 0, 2], [9, -3, 2]):
+        case = Case(4, 3, 2, 5, 2, torch.float32, True, torch.tensor([4, 0, 2]))
+        case.lengths = torch.tensor(given)
+        results.append(case.run(device))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("T", "N"), [(0, 3), (4, 0)])
+def test_nothing_to_do(on: Devices, T: int, N: int) -> None:
+    device = on("auto", "float32")
+    case = Case(T, N, 2, 5, 2, torch.float32, True, None)
+    y, h_n, c_n, dx, dh0, dc0, *dweights = case.run(device)
+    assert torch.equal(h_n, case.inputs[1])
+    assert torch.equal(c_n, case.inputs[2])
+    assert torch.equal(dh0, case.grads[1])
+    assert torch.equal(dc0, case.grads[2])
+    assert (y.shape, dx.shape) == ((T, N, 10), (T, N, 2))
+    assert all(not w.any() for w in dweights)
+
+
+def test_tensors_at_odd_addresses(on: Devices) -> None:
+    device = on("plain", "float16")
+    case = Case(3, 2, 2, 4, 2, torch.float16, True, None)
+    plain = case.run(device)
+    move = lambda t: torch.cat([t.new_zeros(1), t.flatten()])[1:].view(t.shape)
+    case.inputs, case.weights = [move(t) for t in case.inputs], [move(t) for t in case.weights]
+    assert all(t.data_ptr() % 16 != 0 for t in (*case.inputs, *case.weights))
+    for a, b in zip(plain, case.run(device), strict=True):
+        assert torch.equal(a, b)
+
+
+# ---- which kernel runs --------------------------------------------------------------------------
+
+# capability, processors, N, D, H, precision -> kernel
+CHOICES = [
+    ((9, 0), 132, 1, 2, 256, "bfloat16", "cluster8"),
+    ((9, 0), 132, 128, 2, 256, "float16", "cluster8"),  # 16 clusters
+    ((9, 0), 132, 129, 2, 256, "float16", "cluster4"),
+    ((9, 0), 114, 128, 2, 256, "float16", "cluster4"),
+    ((9, 0), 132, 512, 2, 256, "tf32", "cluster8"),
+    ((9, 0), 132, 64, 2, 256, "float32", "plain"),
+    ((9, 0), 132, 64, 2, 256, "float64", "plain"),
+    ((9, 0), 132, 64, 2, 255, "bfloat16", "plain"),
+    ((8, 0), 108, 64, 2, 256, "bfloat16", "plain"),
+    ((10, 0), 148, 64, 2, 256, "bfloat16", "cluster8"),
+]
+
+
+@pytest.mark.parametrize(
+    ("capability", "processors", "N", "D", "H", "precision", "kernel"), CHOICES
+)
+def test_choice(
+    capability: tuple[int, int],
+    processors: int,
+    N: int,
+    D: int,
+    H: int,
+    precision: str,
+    kernel: str,
+) -> None:
+    emulated = build.module()
+    emulated.set_device(*capability, processors, 232448)
+    try:
+        assert emulated.lstm_cuda_kernel((26, N, 512, H, D), precision, "auto") == kernel
+    finally:
+        emulated.set_device(9, 0, 132, 232448)
+
+
+def test_kernels_that_do_not_suit() -> None:
+    emulated = build.module()
+    dims = (26, 64, 512, 256, 2)
+    with pytest.raises(ValueError, match="LSTM: kernel must suit H and the dtype, got 256"):
+        emulated.lstm_cuda_kernel(dims, "tf32", "cluster4")
+    with pytest.raises(ValueError, match="no precision or kernel of the name fp8"):
+        emulated.lstm_cuda_kernel(dims, "fp8", "auto")
+    emulated.set_device(8, 6, 84, 101376)
+    try:
+        with pytest.raises(
+            ValueError, match=r"kernel must be plain before compute capability 9\.0"
+        ):
+            emulated.lstm_cuda_kernel(dims, "bfloat16", "cluster8")
+    finally:
+        emulated.set_device(9, 0, 132, 232448)
+
+
+# ---- the module's checks, on a GPU that is not there --------------------------------------------
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
+    """Fake CUDA tensors, which have a device and a dtype but no numbers."""
+
+    class Built:
+        built_with_cuda = True
+
+    monkeypatch.setattr(lstm_module, "_C", Built)
+    monkeypatch.setattr(crnn_ext.LSTM, "reset_parameters", lambda self: None)
+    with torch.no_grad():  # autograd would ask the driver which devices there are
+        yield FakeTensorMode()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_decides_the_dtype_but_for_float64(
+    pretend: FakeTensorMode, dtype: torch.dtype
+) -> None:
+    before = torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", True)  # torch.autocast does nothing without a GPU
+    torch.set_autocast_dtype("cuda", dtype)
+    try:
+        with pretend:
+            x, exact = torch.empty(3, device="cuda"), torch.empty(3, device="cuda").double()
+        assert crnn_ext.LSTM._compute_dtype(x, x) == dtype
+        assert crnn_ext.LSTM._compute_dtype(exact, exact) == torch.float64
+        assert crnn_ext.LSTM._compute_dtype(torch.empty(3), torch.empty(3)) == torch.float32
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+        torch.set_autocast_dtype("cuda", before)
+
+
+def test_errors_of_mixed_devices(pretend: FakeTensorMode) -> None:
+    with pretend:
+        module = crnn_ext.LSTM(6, 5, device="cuda")
+        x, state = torch.empty(7, 3, 6, device="cuda"), torch.empty(1, 3, 5)
+        with pytest.raises(
+            ValueError, match=r"^LSTM: parameters must be on the device of x, cpu, got cuda:0$"
+        ):
+            module(x.cpu())
+        with pytest.raises(
+            ValueError, match=r"^LSTM: h_0 must be on the device of x, cuda:0, got cpu$"
+        ):
+            module(x, (state, state))
+
+
+def test_without_cuda(pretend: FakeTensorMode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm_module._C, "built_with_cuda", False)
+    rule = "LSTM: x must be on the CPU (this crnn_ext was built without CUDA), got cuda:0"
+    with pretend, pytest.raises(ValueError, match=f"^{re.escape(rule)}$"):
+        crnn_ext.LSTM(6, 5, device="cuda")(torch.empty(7, 3, 6, device="cuda"))

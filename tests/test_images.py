@@ -298,7 +298,8 @@ def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
         (b"", "load: <bytes> must be an image, got an empty file"),
         (b"hello", "load: <bytes> must be an image of a known format, got text"),
         (io.StringIO("hello"), "load: <StringIO> must be a file opened in binary mode, got text"),
-        ("a\0b", r"load: 'a\x00b' must be a valid path, got embedded null byte"),
+        ("a\0b", r"load: 'a\x00b' must be a valid path, got a null character"),
+        ("a\ud800b", r"load: 'a\ud800b' must be a valid path, got an unencodable character"),
         (Image.new("L", (0, 5)), "load: <PIL image> must have at least one pixel, got 0 x 5"),
         (np.zeros((5, 0)), "load: <array> must have at least one pixel, got 0 x 5"),
         (

@@ -235,7 +235,9 @@ def _from_path(path: str | os.PathLike[str], name: str) -> Image.Image:
     except ValueError as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"load: {name!r} must be a valid path, got {error}") from error
+        # The system's own words for these differ between versions of Python.
+        problem = "an unencodable" if isinstance(error, UnicodeError) else "a null"
+        raise ImageError(f"load: {name!r} must be a valid path, got {problem} character") from error
 
 
 def _from_stream(file: IO[bytes], name: str) -> Image.Image:

@@ -282,6 +282,26 @@ def test_huge_logits(dtype: torch.dtype, scale: float) -> None:
     assert relative(dx, gradient) < (1e-5 if dtype == torch.float32 else 1e-9)
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (1e4, 0.0), (10.0, 3e6), (10.0, -3e6)])
+@pytest.mark.parametrize("L", [0, 1, 7, 8, 15, 16, 40])
+def test_extreme_frames_among_moderate_ones(L: int, scale: float, offset: float) -> None:
+    """Frames of very different range, and impossible classes, in one sample."""
+    T, C = 70, 6
+    rng = np.random.default_rng(L)
+    x = rng.normal(size=(T, 2, C))
+    frames = [3, 20, 21, 47, 69]
+    x[frames] = x[frames] * scale + offset
+    label = [1 + (i + i // 5) % (C - 1) for i in range(L)]
+    x[33, 0, 1] = -np.inf
+    x[64, 1, [2, 4]] = -np.inf
+    logits = torch.tensor(x, dtype=torch.float32)
+    exact = reference.log_softmax(logits.double().numpy())
+    losses, gradient = reference.batch(exact, [label, label[::-1]], [T, T - 1], 0)
+    result, dx = ours(logits, [label, label[::-1]], [T, T - 1])
+    np.testing.assert_allclose(result, losses, rtol=1e-6)
+    assert relative(dx, gradient) < 1e-6
+
+
 @pytest.mark.parametrize("offset", [-1e4, -95.0, -60.0, -35.0, 40.0, 60.0, 95.0, 1e4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_offset_of_all_logits_changes_nothing(dtype: torch.dtype, offset: float) -> None:

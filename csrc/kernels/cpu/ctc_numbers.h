@@ -4,10 +4,16 @@
 // thousands of binary orders of magnitude within one frame, which neither float with one scale per
 // frame nor fp32 logarithms can hold accurately; here a sum costs a few integer operations and the
 // relative rounding error of float, and no exp or log.
-// Invariants: m is in [1, 2) (emissions: [0.7, 1.42)); e >= kZero. Zero is any value with an
-// exponent near kZero: m is never 0, so that renormalising needs no special case.
+// Invariants: m of an emission is in [0.7, 1.42). A state's m is in [1, 2) every kLazySteps frames;
+// a frame sums at most three states and multiplies by an emission, so in between it stays within
+// (0.7^8, 2 * (3 * 1.42)^8). e >= kZero. Zero is any value with an exponent near kZero: m is never
+// 0, so that normalising needs no special case.
 // Only for files compiled per SIMD level (common/simd.h).
 #pragma once
+
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #include "common/simd.h"
 
@@ -18,6 +24,8 @@ namespace CRNN_SIMD_NAMESPACE {
 constexpr int32_t kZero = -(1 << 30);        // the exponent of zero
 constexpr int32_t kImpossible = -(1 << 29);  // added to an exponent, makes the value count as zero
 constexpr int32_t kLeast = -(1 << 28);       // results with an exponent below this are zero
+constexpr int kLazySteps = 8;                // frames from one normalisation to the next
+constexpr int kLazyBits = 6;                 // a state's m is at least 2^-5 then
 
 template <class RealT>
 struct Lanes;
@@ -32,7 +40,7 @@ struct Lanes<float> {
   static constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   static constexpr float kLog2e = 1.44269504f;
   static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
-  static constexpr float kExpLow = -104.0f, kExpHigh = 89.0f;  // exp is 0 below, inf above
+  static constexpr float kExpLow = -87.33f, kExpHigh = 89.0f;  // exp is denormal below, inf above
   // exp(f) for |f| <= ln(2)/2 by rising power; minimax fit, relative error 3e-9.
   static constexpr int kTerms = 7;
   static constexpr float kExp[kTerms] = {1.0f,         1.0f,          0.49999994f,  0.16666521f,
@@ -50,7 +58,7 @@ struct Lanes<double> {
   static constexpr double kLog2e = 1.4426950408889634;
   static constexpr double kLn2High = 6.93147180369123816490e-01,
                           kLn2Low = 1.90821492927058770002e-10;
-  static constexpr double kExpLow = -746.0, kExpHigh = 710.0;
+  static constexpr double kExpLow = -708.39, kExpHigh = 710.0;
   // Taylor: the next term is 4e-18 at ln(2)/2.
   static constexpr int kTerms = 14;
   static constexpr double kExp[kTerms] = {1.0,
@@ -68,6 +76,15 @@ struct Lanes<double> {
                                           1.0 / 479001600,
                                           1.0 / 6227020800.0};
 };
+
+#ifdef __AVX512F__
+static inline void masked_store(float* p, VecF v, uint32_t mask) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), v);
+}
+static inline void masked_store(double* p, Lanes<double>::V v, uint32_t mask) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), v);
+}
+#endif
 
 template <class M>
 constexpr int lanes() {
@@ -97,6 +114,16 @@ static inline typename M::V splat_real(typename M::Real x) {
 template <class M>
 static inline typename M::I splat_int(typename M::Int x) {
   return x - typename M::I{};
+}
+// The first `count` lanes, none if it is negative.
+template <class M>
+static inline void store_first(typename M::Real* p, typename M::V v, int64_t count) {
+  if (count >= lanes<M>()) return store_lanes(p, v);
+#ifdef __AVX512F__
+  masked_store(p, v, count > 0 ? (1u << count) - 1 : 0);
+#else
+  for (int64_t k = 0; k < count; ++k) p[k] = v[k];
+#endif
 }
 template <class Vector>
 static inline Vector max_lanes(Vector a, Vector b) {
@@ -164,6 +191,18 @@ static inline Vector sum_across(Vector v) {
     return v;
   }
 }
+// Half of the lanes from each, chosen by bit `distance` of the lane's number, neighbours added.
+template <class M, int distance, class Vector>
+static inline Vector sum_pairs(Vector a, Vector b) {
+  a += swap_lanes<M, distance>(a, AllLanes<M>{});
+  b += swap_lanes<M, distance>(b, AllLanes<M>{});
+  return (lane_numbers<M>() & distance) != 0 ? b : a;
+}
+// Lane 0: sum of all lanes of a; lane 1: of b.
+template <class M, class Vector>
+static inline Vector sum_across(Vector a, Vector b) {
+  return sum_across<M, 2>(sum_pairs<M, 1>(a, b));
+}
 template <class M, int distance = 1, class Vector>
 static inline Vector max_across(Vector v) {
   if constexpr (distance < lanes<M>()) {
@@ -181,32 +220,68 @@ struct Scaled {
   typename M::I e;
 };
 
-// exp(x) = m * 2^e with m in [0.7, 1.42), for |x| <= 2^21.
+// exp(x) = m * 2^n with m in [0.7, 1.42), for |x| <= 2^21, for each of K vectors step by step: the
+// processor then finds independent operations next to each other.
+template <class M, int K>
+struct SplitExp {
+  typename M::V m[K];
+  typename M::V n[K];
+  typename M::V rounded[K];  // n in the lowest bits
+};
+template <class M, int K>
+static inline SplitExp<M, K> split_exp(const typename M::V (&x)[K]) {
+  using V = typename M::V;
+  const V magic = splat_real<M>(M::kMagic);
+  SplitExp<M, K> y;
+  V f[K];
+  for (int i = 0; i < K; ++i) y.rounded[i] = x[i] * M::kLog2e + magic;
+  for (int i = 0; i < K; ++i) y.n[i] = y.rounded[i] - magic;
+  for (int i = 0; i < K; ++i) f[i] = x[i] - y.n[i] * M::kLn2High;
+  for (int i = 0; i < K; ++i) f[i] = f[i] - y.n[i] * M::kLn2Low;
+  for (int i = 0; i < K; ++i) y.m[i] = splat_real<M>(M::kExp[M::kTerms - 1]);
+  for (int k = M::kTerms - 2; k >= 0; --k) {
+    for (int i = 0; i < K; ++i) y.m[i] = y.m[i] * f[i] + M::kExp[k];
+  }
+  return y;
+}
 template <class M>
 static inline Scaled<M> exp_scaled(typename M::V x) {
-  using V = typename M::V;
-  using I = typename M::I;
-  const V magic = splat_real<M>(M::kMagic);
-  const V rounded = x * M::kLog2e + magic;
-  const V n = rounded - magic;
-  const V f = (x - n * M::kLn2High) - n * M::kLn2Low;
-  V m = splat_real<M>(M::kExp[M::kTerms - 1]);
-  for (int k = M::kTerms - 2; k >= 0; --k) m = m * f + M::kExp[k];
-  return {m, (I)rounded - (I)magic};
+  const typename M::V one[1] = {x};
+  const SplitExp<M, 1> y = split_exp<M>(one);
+  return {y.m[0], (typename M::I)y.rounded[0] - (typename M::I)splat_real<M>(M::kMagic)};
 }
 
-// exp(x) for any x: 0 where it would be denormal, NaN for NaN.
-template <class M>
-static inline typename M::V exp_real(typename M::V x) {
+#ifdef __AVX512F__
+// m * 2^n where x >= low or x is NaN, else 0.
+static inline VecF times_power_from(VecF low, VecF x, VecF m, VecF n) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, low, _CMP_NLT_UQ), m, n);
+}
+static inline Lanes<double>::V times_power_from(Lanes<double>::V low, Lanes<double>::V x,
+                                                Lanes<double>::V m, Lanes<double>::V n) {
+  return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, low, _CMP_NLT_UQ), m, n);
+}
+#endif
+
+// x = exp(x) for any x: 0 where it would be denormal, inf beyond the largest number, NaN for NaN.
+template <class M, int K>
+static inline void exp_each(typename M::V (&x)[K]) {
   using V = typename M::V;
+  const V low = splat_real<M>(M::kExpLow);
+#ifdef __AVX512F__
+  // No upper limit: a huge x has a garbage but positive m, which n takes to inf.
+  const SplitExp<M, K> y = split_exp<M>(x);
+  for (int i = 0; i < K; ++i) x[i] = times_power_from(low, x[i], y.m[i], y.n[i]);
+#else
   using I = typename M::I;
-  const V low = splat_real<M>(M::kExpLow), high = splat_real<M>(M::kExpHigh);
-  // Comparisons with NaN are false, so it stays; in this order each line is one instruction.
-  x = low > x ? low : x;
-  x = high < x ? high : x;
-  const Scaled<M> y = exp_scaled<M>(x);
-  const I e = max_lanes(y.e, splat_int<M>(-M::kBias));
-  return y.m * (V)((e + M::kBias) << M::kMantissaBits);
+  const V high = splat_real<M>(M::kExpHigh);
+  for (int i = 0; i < K; ++i) x[i] = high < x[i] ? high : x[i];  // NaN stays
+  const SplitExp<M, K> y = split_exp<M>(x);
+  const I bias = splat_int<M>(M::kBias) - (I)splat_real<M>(M::kMagic);
+  for (int i = 0; i < K; ++i) {
+    const V result = y.m[i] * (V)(((I)y.rounded[i] + bias) << M::kMantissaBits);
+    x[i] = x[i] < low ? V{} : result;
+  }
+#endif
 }
 
 // ---- mantissa * 2^exponent --------------------------------------------------------------------
@@ -216,15 +291,14 @@ static inline Scaled<M> zero_scaled() {
   return {splat_real<M>(1), splat_int<M>(kZero)};
 }
 
-// m * 2^k for m in [1, 2) and k <= 0; below 2^-126 (2^-1022) it stays there, which is as good as
-// zero beside a value of 1 or more. The exponent goes straight into the bits of m.
+// m * 2^k for a state's m and k <= 0; below about 2^-100 it stays there, which is as good as zero
+// beside another state's m. The exponent goes straight into the bits of m.
 template <class M>
 static inline typename M::V scale_down(typename M::V m, typename M::I k) {
-  k = max_lanes(k, splat_int<M>(1 - M::kBias));
+  k = max_lanes(k, splat_int<M>(kLazyBits - M::kBias));
   return (typename M::V)((typename M::I)m + (k << M::kMantissaBits));
 }
 
-// Sums are left unnormalised: m in [1, 6).
 template <class M>
 static inline Scaled<M> add(Scaled<M> a, Scaled<M> b) {
   const typename M::I e = max_lanes(a.e, b.e);
@@ -236,17 +310,20 @@ static inline Scaled<M> add(Scaled<M> a, Scaled<M> b, Scaled<M> c) {
   return {(scale_down<M>(a.m, a.e - e) + scale_down<M>(b.m, b.e - e)) + scale_down<M>(c.m, c.e - e),
           e};
 }
-
-// sum * y, normalised, for an unnormalised sum and an emission y.
+// A state times an emission.
 template <class M>
-static inline Scaled<M> times(Scaled<M> sum, Scaled<M> y) {
-  using V = typename M::V;
+static inline Scaled<M> times(Scaled<M> a, Scaled<M> y) {
+  return {a.m * y.m, max_lanes(a.e + y.e, splat_int<M>(kZero))};
+}
+
+// The same value with m in [1, 2).
+template <class M>
+static inline Scaled<M> normalised(Scaled<M> a) {
   using I = typename M::I;
   constexpr typename M::Int one = typename M::Int(M::kBias) << M::kMantissaBits;
   constexpr typename M::Int fraction = (typename M::Int(1) << M::kMantissaBits) - 1;
-  const I product = (I)(sum.m * y.m);
-  const I e = (sum.e + y.e) + ((product >> M::kMantissaBits) - M::kBias);
-  return {(V)((product & fraction) | one), max_lanes(e, splat_int<M>(kZero))};
+  const I bits = (I)a.m;
+  return {(typename M::V)((bits & fraction) | one), a.e + ((bits >> M::kMantissaBits) - M::kBias)};
 }
 
 }  // namespace CRNN_SIMD_NAMESPACE

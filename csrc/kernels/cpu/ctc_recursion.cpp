@@ -10,15 +10,17 @@
 //   beta_t(l_i) = u_{t+1}(l_i) + u_{t+1}(b_{i+1}) + skip_{i+1} u_{t+1}(l_{i+1})
 // starting from u(b_L) = 1 behind the last frame.
 //
-// Every value is m * 2^e (ctc_numbers.h). Emissions enter as y_t / 2^(exponent of the frame's
-// largest one), so exponents stay at or below 1.6 per frame; the powers taken out are counted in
-// 64 bits. Posteriors are normalised per frame, which cancels the rounding that alpha and beta have
-// gathered in common factors.
+// Every value is m * 2^e (ctc_numbers.h). Emissions are exp(x) as it is, or where x is extreme
+// relative to 2^(exponent of the frame's largest), so that exponents stay far from overflow; the
+// powers taken out are counted in 64 bits. Posteriors are normalised per frame, which cancels the
+// rounding that alpha and beta have gathered in common factors.
 //
-// Scratch, P = ctc_padded_states(L) values per row: emission m and e [T, P] each, alpha
-// b.m b.e l.m l.e [T+1, P] each (two rows without posteriors), u the same four [P], skip [P],
-// skip of the next [P], labels and posteriors of one frame [P], blank emission m and e [T].
-// Cost: about 36 vector operations per symbol lane and frame forward, 60 backward; no exp or log
+// Scratch, P = ctc_padded_states(L) values per row: alpha b.m l.m b.e l.e [T+1, P] each (two rows
+// without posteriors), u the same four [P], skip [P], skip of the next [P], symbols' part of one
+// frame's posterior [P], emissions m and e, [T, L+1] each with the blank first.
+// Lanes behind the last state hold numbers without meaning in alpha, which never move down, and
+// zero in u.
+// Cost: about 35 vector operations per symbol lane and frame forward, 50 backward; no exp or log
 // but the one of the emission.
 #include <cmath>
 
@@ -33,6 +35,8 @@ constexpr double kLn2 = 0.69314718055994530942;
 // Beyond this, x is taken relative to the frame's largest, to keep its exponent small.
 constexpr double kShiftBeyond = 65536.0;
 constexpr double kFarBelow = -2097152.0;  // -2^21: as good as zero
+// Up to these |x|, and sum over frames of the largest |x|, exponents stay far from kLeast.
+constexpr double kModerate = 1048576.0, kModerateSum = 67108864.0;  // 2^20, 2^26
 
 template <class M>
 struct States {  // one row of all states
@@ -65,8 +69,6 @@ class Recursion {
       return p;
     };
     auto ints = [&](int64_t count) { return reinterpret_cast<Int*>(reals(count)); };
-    const int64_t rows = keep_rows_ ? frames_ : 1;
-    ym_ = reals(rows * P_), ye_ = ints(rows * P_);
     const auto states = [&](int64_t count) {
       const int64_t size = count * P_;
       return States<M>{reals(size), reals(size), ints(size), ints(size)};
@@ -75,22 +77,30 @@ class Recursion {
     u_ = states(1);
     skip_ = ints(P_), next_skip_ = ints(P_);
     row_ = reals(P_);
-    blank_m_ = reals(rows), blank_e_ = ints(rows);
-    const int64_t* label = b.targets + b.offsets[n];
-    for (int64_t i = 0; i < P_; ++i) {
-      skip_[i] = i > 0 && i < L_ && label[i] != label[i - 1] ? 0 : kImpossible;
+    const int64_t count = ctc_padded_emissions<Real>(frames_, L_, keep_rows_);
+    ym_ = reals(count), ye_ = ints(count);
+    for (int64_t i = 0; i < P_; i += W) {
+      store_lanes(skip_ + i, splat_int<M>(kImpossible));
+      store_lanes(next_skip_ + i, splat_int<M>(kImpossible));
     }
-    for (int64_t i = 0; i < P_; ++i) next_skip_[i] = i + 1 < P_ ? skip_[i + 1] : kImpossible;
+    const int64_t* label = b.targets + b.offsets[n];
+    for (int64_t i = 1; i < L_; ++i) {
+      skip_[i] = next_skip_[i - 1] = label[i] != label[i - 1] ? 0 : kImpossible;
+    }
   }
 
-  // Fills alpha; returns -ln of the sum over all paths of the product of exp(x).
-  double forward() {
+  // Fills alpha. The sum over all paths of the product of exp(x) is
+  // mantissa * 2^exponent * exp(shift); its mantissa is 0 if there is no path, NaN if x has one.
+  struct Total {
+    double mantissa, exponent, shift;
+  };
+  Total forward() {
     clear(row(alpha_, 0), 0);
     if (used_ == W) {
       forward_one_vector();
     } else {
       for (int64_t t = 0; t < frames_; ++t) {
-        emit(t);
+        if (t % kCtcEmitFrames == 0) emit(t);
         step_forward(row(alpha_, keep_rows_ ? t : t & 1), row(alpha_, keep_rows_ ? t + 1 : ~t & 1),
                      t);
       }
@@ -99,18 +109,16 @@ class Recursion {
     S total = at(last.bm, last.be, L_);
     if (L_ > 0) total = add<M>(total, at(last.lm, last.le, L_ - 1));
     total_e_ = total.e[0];
-    for (int k = 0; k < W; ++k) {
-      if (invalid_[k] != 0) return __builtin_nan("");
-    }
-    if (total_e_ < kLeast) return __builtin_inf();
-    const double exponent = static_cast<double>(exponents_ + total_e_);
-    return -(shifts_ + kLn2 * exponent + std::log(static_cast<double>(total.m[0])));
+    double mantissa = total_e_ < kLeast ? 0.0 : static_cast<double>(total.m[0]);
+    if (max_across<M>(-invalid_)[0] != 0) mantissa = __builtin_nan("");
+    return {mantissa, static_cast<double>(exponents_ + total_e_), shifts_};
   }
 
   // Replaces the emissions by posteriors; after a forward() that returned a finite loss.
   void backward() {
     clear(u_, L_);
-    for (int64_t t = frames_ - 1; t >= 0; --t) step_backward(row(alpha_, t + 1), t);
+    if (used_ == W) return backward_one_vector();
+    for (int64_t t = frames_ - 1; t >= 0; --t) step_backward(t);
   }
 
  private:
@@ -124,6 +132,10 @@ class Recursion {
   static S get(const Real* m, const Int* e, int64_t i) {
     return {load_real<M>(m + i), load_int<M>(e + i)};
   }
+  static S state(const Real* m, const Int* e, int64_t i, bool normalise) {
+    const S s = get(m, e, i);
+    return normalise ? normalised<M>(s) : s;
+  }
   static void put(Real* m, Int* e, int64_t i, S value) {
     store_lanes(m + i, value.m);
     store_lanes(e + i, value.e);
@@ -131,62 +143,75 @@ class Recursion {
 
   // All states zero but blank `one`.
   void clear(States<M> s, int64_t one) {
-    for (int64_t i = 0; i < P_; ++i) {
-      s.bm[i] = s.lm[i] = 1;
-      s.be[i] = i == one ? 0 : kZero;
-      s.le[i] = kZero;
+    for (int64_t i = 0; i < P_; i += W) {
+      put(s.bm, s.be, i, zero_scaled<M>());
+      put(s.lm, s.le, i, zero_scaled<M>());
     }
+    s.be[one] = 0;
   }
 
-  // Emissions of frame t from x, whose rows hold the blank first, then the symbols: all go through
-  // exp together, and the symbols then move down one lane.
-  void emit(int64_t t) {
-    const int64_t at_row = keep_rows_ ? t : 0;
-    const Real* x = x_ + t * (L_ + 1);
+  // Where the emissions of frame t stand: the blank's, then the symbols'.
+  int64_t emission(int64_t t) const { return (keep_rows_ ? t : t % kCtcEmitFrames) * (L_ + 1); }
+
+  // Emissions of kCtcEmitFrames frames from t on; returns the frame behind them. Almost always x is
+  // moderate and goes through exp as it is, a vector at a time whatever frame it belongs to.
+  // Otherwise each frame by itself, relative to the power of two next to its largest emission.
+  int64_t emit(int64_t t) {
+    const int64_t end = t + kCtcEmitFrames < frames_ ? t + kCtcEmitFrames : frames_;
+    const int64_t count = (end - t) * (L_ + 1);
+    // What lanes behind the last symbol load must be a number.
+    put(ym_, ye_, emission(t) + count, zero_scaled<M>());
+    const double largest = emit_range(t, count, 0, 0);
+    if (largest <= kModerate && largest * static_cast<double>(frames_) <= kModerateSum) return end;
+    for (; t < end; ++t) emit_frame(t);
+    return end;
+  }
+
+  void emit_frame(int64_t t) {
     const Real minus_inf = -static_cast<Real>(__builtin_inf());
-    V top = splat_real<M>(minus_inf);
-    for (int64_t i = 0; i < used_; i += W) {
-      const V v = values_of_row(x, i, (frames_ - t) * (L_ + 1));
-      store_lanes(row_ + i, v);
-      invalid_ |= v != v;
-      top = max_lanes(top, v);
-    }
-    const Real largest = max_across<M>(top)[0];
-    invalid_ |= top == -splat_real<M>(minus_inf);
-
+    const Real* x = x_ + t * (L_ + 1);
+    Real largest = minus_inf;
+    for (int64_t i = 0; i <= L_; ++i) largest = x[i] > largest ? x[i] : largest;
     const bool far = !(largest < Real(kShiftBeyond) && largest > Real(-kShiftBeyond));
-    const V shift = splat_real<M>(far && largest != minus_inf ? largest : Real(0));
-    const V peak = max_lanes(splat_real<M>(largest) - shift, splat_real<M>(Real(kFarBelow)));
-    const I reference = exp_scaled<M>(peak).e;
-    shifts_ += shift[0];
-    exponents_ += reference[0];
-    S here = emission(load_real<M>(row_) - shift, reference);
-    blank_m_[at_row] = here.m[0];
-    blank_e_[at_row] = here.e[0];
-    for (int64_t i = 0; i < used_; i += W) {
-      S behind = {splat_real<M>(1), splat_int<M>(kImpossible)};
-      if (i + W < used_) behind = emission(load_real<M>(row_ + i + W) - shift, reference);
-      put(ym_ + at_row * P_, ye_ + at_row * P_, i,
-          {next_lane<M>(here.m, behind.m), next_lane<M>(here.e, behind.e)});
-      here = behind;
-    }
+    const Real shift = far && largest != minus_inf ? largest : Real(0);
+    const Real peak = largest - shift > Real(kFarBelow) ? largest - shift : Real(kFarBelow);
+    const Int reference = exp_scaled<M>(splat_real<M>(peak)).e[0];
+    shifts_ += shift;
+    exponents_ += reference;
+    emit_range(t, L_ + 1, shift, reference);
   }
 
-  // Values i .. i+W-1 of a row of L+1, -inf behind its end. A whole vector is loaded where this
-  // sample's own emissions reach that far (`available` values), whatever lies behind the row.
-  V values_of_row(const Real* x, int64_t i, int64_t available) const {
-    const V minus_inf = splat_real<M>(-static_cast<Real>(__builtin_inf()));
-    const I inside = lane_numbers<M>() < splat_int<M>(static_cast<Int>(L_ + 1 - i));
-    if (i + W <= available) return inside ? load_real<M>(x + i) : minus_inf;
-    Real lane[W];
-    for (int k = 0; k < W; ++k) lane[k] = i + k <= L_ ? x[i + k] : Real(0);
-    return inside ? load_real<M>(lane) : minus_inf;
-  }
-
-  static S emission(V x, I reference) {
+  // exp(x - shift) / 2^reference for `count` values from frame t on, and some of later frames.
+  // Returns the largest |x - shift|.
+  double emit_range(int64_t t, int64_t count, Real shift, Int reference) {
     const V limit = splat_real<M>(Real(kFarBelow));
-    const S y = exp_scaled<M>(max_lanes(x, limit));
-    return {y.m, x > limit ? y.e - reference : splat_int<M>(kImpossible)};
+    const Real* from = x_ + t * (L_ + 1);
+    const int64_t available = (frames_ - t) * (L_ + 1), to = emission(t);
+    V largest{};
+    for (int64_t i = 0; i < count; i += W) {
+      V x = splat_real<M>(shift);
+      if (i + W <= available) {
+        x = load_real<M>(from + i);
+      } else {
+        for (int k = 0; i + k < available; ++k) x[k] = from[i + k];
+      }
+      x -= shift;
+      const V above = limit > x ? limit : x;  // NaN stays
+      invalid_ |= (above - above) != V{};     // NaN and +inf
+      largest = max_lanes(largest, above < V{} ? -above : above);
+      S y = exp_scaled<M>(above);
+      y.e = x > limit ? y.e - reference : splat_int<M>(kImpossible);
+      put(ym_, ye_, to + i, y);
+    }
+    return static_cast<double>(max_across<M>(largest)[0]);
+  }
+
+  // One frame for the states of one vector; `left`: symbols one lane up.
+  static void advance(S& b, S& l, S left, S blank, S symbols, I skip) {
+    const S stay = add<M>(b, left);
+    left.e += skip;
+    l = times<M>(add<M>(l, b, left), symbols);
+    b = times<M>(stay, blank);
   }
 
   // All steps of a label that fits one vector: the states stay in registers from frame to frame.
@@ -195,66 +220,97 @@ class Recursion {
     const I skip = load_int<M>(skip_);
     States<M> to = row(alpha_, 0);
     S b = get(to.bm, to.be, 0), l = get(to.lm, to.le, 0);
-    for (int64_t t = 0; t < frames_; ++t) {
-      emit(t);
-      const int64_t at_row = keep_rows_ ? t : 0;
-      const S blank = at(blank_m_, blank_e_, at_row);
-      S left = {previous_lane<M>(zero.m, l.m), previous_lane<M>(zero.e, l.e)};
-      const S stay = add<M>(b, left);
-      left.e += skip;
-      l = times<M>(add<M>(l, b, left), get(ym_ + at_row * P_, ye_ + at_row * P_, 0));
-      b = times<M>(stay, blank);
-      to = row(alpha_, keep_rows_ ? t + 1 : ~t & 1);
-      put(to.bm, to.be, 0, b);
-      put(to.lm, to.le, 0, l);
+    for (int64_t begin = 0; begin < frames_; begin += kCtcEmitFrames) {
+      const int64_t end = emit(begin);
+      for (int64_t t = begin; t < end; ++t) {
+        if (t % kLazySteps == 0) {
+          b = normalised<M>(b);
+          l = normalised<M>(l);
+        }
+        const int64_t y = emission(t);
+        const S left = {previous_lane<M>(zero.m, l.m), previous_lane<M>(zero.e, l.e)};
+        advance(b, l, left, at(ym_, ye_, y), get(ym_, ye_, y + 1), skip);
+        to = row(alpha_, keep_rows_ ? t + 1 : ~t & 1);
+        put(to.bm, to.be, 0, b);
+        put(to.lm, to.le, 0, l);
+      }
     }
   }
 
   void step_forward(States<M> from, States<M> to, int64_t t) {
-    const int64_t at_row = keep_rows_ ? t : 0;
-    const S blank = at(blank_m_, blank_e_, at_row);
-    const Real* ym = ym_ + at_row * P_;
-    const Int* ye = ye_ + at_row * P_;
+    const int64_t y = emission(t);
+    const S blank = at(ym_, ye_, y);
+    const bool due = t % kLazySteps == 0;
     S before = zero_scaled<M>();
     for (int64_t i = 0; i < used_; i += W) {
-      const S b = get(from.bm, from.be, i), l = get(from.lm, from.le, i);
-      S left = {previous_lane<M>(before.m, l.m), previous_lane<M>(before.e, l.e)};
+      S b = state(from.bm, from.be, i, due), l = state(from.lm, from.le, i, due);
+      const S left = {previous_lane<M>(before.m, l.m), previous_lane<M>(before.e, l.e)};
       before = l;
-      put(to.bm, to.be, i, times<M>(add<M>(b, left), blank));
-      left.e += load_int<M>(skip_ + i);
-      put(to.lm, to.le, i, times<M>(add<M>(l, b, left), get(ym, ye, i)));
+      advance(b, l, left, blank, get(ym_, ye_, y + 1 + i), load_int<M>(skip_ + i));
+      put(to.bm, to.be, i, b);
+      put(to.lm, to.le, i, l);
     }
   }
 
-  void step_backward(States<M> alpha, int64_t t) {
-    const S blank = at(blank_m_, blank_e_, t);
-    const Real* ym = ym_ + t * P_;
-    const Int* ye = ye_ + t * P_;
-    V blanks{}, symbols{};
+  // One frame back for states i .. i+W-1 of one vector: u of the frame behind becomes u of frame t.
+  // Adds the blanks' part of the posterior to `blanks` and returns the symbols'.
+  V retreat(S& b, S& l, S b_behind, S l_behind, int64_t t, int64_t i, S blank, V& blanks) const {
+    const States<M> alpha = row(alpha_, t + 1);
+    const S right_b = {next_lane<M>(b.m, b_behind.m), next_lane<M>(b.e, b_behind.e)};
+    const S right_l = {next_lane<M>(l.m, l_behind.m),
+                       next_lane<M>(l.e, l_behind.e) + load_int<M>(next_skip_ + i)};
+    const S beta_b = add<M>(b, l);
+    const S beta_l = add<M>(l, right_b, right_l);
+    b = times<M>(beta_b, blank);
+    l = times<M>(beta_l, get(ym_, ye_, emission(t) + 1 + i));
+    blanks += joint(get(alpha.bm, alpha.be, i), beta_b);
+    return joint(get(alpha.lm, alpha.le, i), beta_l);
+  }
+
+  void backward_one_vector() {
+    const S zero = zero_scaled<M>();
     S b = get(u_.bm, u_.be, 0), l = get(u_.lm, u_.le, 0);
+    for (int64_t t = frames_ - 1; t >= 0; --t) {
+      if (t % kLazySteps == 0) {
+        b = normalised<M>(b);
+        l = normalised<M>(l);
+      }
+      V blanks{};
+      const V symbols = retreat(b, l, zero, zero, t, 0, at(ym_, ye_, emission(t)), blanks);
+      const Real scale = put_blank(t, blanks, symbols);
+      store_first<M>(x_ + t * (L_ + 1) + 1, symbols * scale, L_);
+    }
+  }
+
+  void step_backward(int64_t t) {
+    const S blank = at(ym_, ye_, emission(t));
+    const bool due = t % kLazySteps == 0;
+    V blanks{}, symbols{};
+    S b = state(u_.bm, u_.be, 0, due), l = state(u_.lm, u_.le, 0, due);
     for (int64_t i = 0; i < used_; i += W) {
       const bool last = i + W >= used_;
-      const S b_behind = last ? zero_scaled<M>() : get(u_.bm, u_.be, i + W);
-      const S l_behind = last ? zero_scaled<M>() : get(u_.lm, u_.le, i + W);
-      const S right_b = {next_lane<M>(b.m, b_behind.m), next_lane<M>(b.e, b_behind.e)};
-      const S right_l = {next_lane<M>(l.m, l_behind.m),
-                         next_lane<M>(l.e, l_behind.e) + load_int<M>(next_skip_ + i)};
-      const S beta_b = add<M>(b, l);
-      const S beta_l = add<M>(l, right_b, right_l);
-      blanks += joint(get(alpha.bm, alpha.be, i), beta_b);
-      const V p = joint(get(alpha.lm, alpha.le, i), beta_l);
+      const S b_behind = last ? zero_scaled<M>() : state(u_.bm, u_.be, i + W, due);
+      const S l_behind = last ? zero_scaled<M>() : state(u_.lm, u_.le, i + W, due);
+      const V p = retreat(b, l, b_behind, l_behind, t, i, blank, blanks);
       symbols += p;
       store_lanes(row_ + i, p);
-      put(u_.bm, u_.be, i, times<M>(beta_b, blank));
-      put(u_.lm, u_.le, i, times<M>(beta_l, get(ym, ye, i)));
+      put(u_.bm, u_.be, i, b);
+      put(u_.lm, u_.le, i, l);
       b = b_behind;
       l = l_behind;
     }
-    const Real blank_mass = sum_across<M>(blanks)[0];
-    const Real scale = Real(1) / (blank_mass + sum_across<M>(symbols)[0]);
-    Real* out = x_ + t * (L_ + 1);
-    out[0] = blank_mass * scale;
-    for (int64_t i = 0; i < L_; ++i) out[1 + i] = row_[i] * scale;
+    const Real scale = put_blank(t, blanks, symbols);
+    for (int64_t i = 0; i < used_; i += W) {
+      store_first<M>(x_ + t * (L_ + 1) + 1 + i, load_real<M>(row_ + i) * scale, L_ - i);
+    }
+  }
+
+  // Writes the posterior of the blanks together; returns 1 / (sum over all states).
+  Real put_blank(int64_t t, V blanks, V symbols) {
+    const V masses = sum_across<M>(blanks, symbols);
+    const Real scale = Real(1) / (masses[0] + masses[1]);
+    x_[t * (L_ + 1)] = masses[0] * scale;
+    return scale;
   }
 
   // alpha * beta / 2^(exponent of Z); 0 where that is below the range of Real.
@@ -275,17 +331,15 @@ class Recursion {
   States<M> alpha_, u_;
   Int *skip_, *next_skip_;
   Real* row_;
-  Real* blank_m_;
-  Int* blank_e_;
   Int total_e_ = 0;
   int64_t exponents_ = 0;  // powers of two taken out of all emissions
   double shifts_ = 0;      // and powers of e
 };
 
-// sum_t ln(sum_c exp(x)): one logarithm in all, of a product kept in range by its exponent.
+// ln of the product over frames of sum_c exp(x) as ln(mantissa) + rest: one logarithm in all.
 template <class Real>
-double log_normaliser(const CtcBatch<Real>& b, int64_t n, const Real* row_shift,
-                      const Real* row_sum) {
+void log_normaliser(const CtcBatch<Real>& b, int64_t n, const Real* row_shift, const Real* row_sum,
+                    double* mantissa, double* rest) {
   double tops = 0, product = 1;
   int64_t exponents = 0;
   for (int64_t t = 0; t < b.input_lengths[n]; ++t) {
@@ -300,7 +354,8 @@ double log_normaliser(const CtcBatch<Real>& b, int64_t n, const Real* row_shift,
       exponents -= 500;
     }
   }
-  return tops + std::log(product) + kLn2 * static_cast<double>(exponents);
+  *mantissa = product;
+  *rest = tops + kLn2 * static_cast<double>(exponents);
 }
 
 template <class Real>
@@ -308,8 +363,11 @@ double recursion(const CtcBatch<Real>& b, int64_t n, const Real* row_shift, cons
                  Real* emissions, bool want_posteriors, void* scratch) {
   Real* x = emissions + b.dims.T * b.columns_before(n);
   Recursion<Lanes<Real>> states(b, n, x, want_posteriors, scratch);
-  double loss = states.forward();
-  if (b.dims.from_logits) loss += log_normaliser(b, n, row_shift, row_sum);
+  const auto total = states.forward();
+  double mantissa = 1, rest = 0;
+  if (b.dims.from_logits) log_normaliser(b, n, row_shift, row_sum, &mantissa, &rest);
+  const double loss =
+      std::log(mantissa / total.mantissa) - kLn2 * total.exponent + (rest - total.shift);
   if (want_posteriors && loss - loss == 0) states.backward();
   return loss;
 }

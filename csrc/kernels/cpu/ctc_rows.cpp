@@ -15,9 +15,12 @@ namespace crnn {
 namespace CRNN_SIMD_NAMESPACE {
 namespace {
 
+// Rows, or vectors of a row, that go through exp together.
+constexpr int kTogether = 4;
+
 // The last C % W values of a row, and minus infinity in the other lanes.
 template <class M>
-typename M::V load_tail(const typename M::Real* x, int64_t C) {
+static inline typename M::V load_tail(const typename M::Real* x, int64_t C) {
   constexpr int W = lanes<M>();
   const typename M::Real minus_inf = -__builtin_inf();
   const int64_t tail = C % W;
@@ -39,31 +42,61 @@ typename M::Real largest(const typename M::Real* x, int64_t C) {
   return max_across<M>(top)[0];
 }
 
-// sum_c exp(x - shift)
-template <class M>
-typename M::Real sum_exp(const typename M::Real* x, int64_t C, typename M::Real shift) {
+// sums[k] = sum_c exp(x[k][c] - shift) for K <= kTogether rows, the same for every K.
+template <class M, int K>
+void sum_exp(const typename M::Real* const* x, int64_t C, typename M::Real shift,
+             typename M::Real* sums) {
   constexpr int W = lanes<M>();
-  typename M::V sum0{}, sum1{};
-  int64_t c = 0;
-  for (; c + 2 * W <= C; c += 2 * W) {
-    sum0 += exp_real<M>(load_real<M>(x + c) - shift);
-    sum1 += exp_real<M>(load_real<M>(x + c + W) - shift);
+  using V = typename M::V;
+  V sum[kTogether] = {}, v[K];
+  for (int64_t c = 0; c + W <= C; c += W) {
+    for (int k = 0; k < K; ++k) v[k] = load_real<M>(x[k] + c) - shift;
+    exp_each<M>(v);
+    for (int k = 0; k < K; ++k) sum[k] += v[k];
   }
-  if (c + W <= C) sum0 += exp_real<M>(load_real<M>(x + c) - shift);
-  if (C % W != 0) sum1 += exp_real<M>(load_tail<M>(x, C) - shift);
-  return sum_across<M>(sum0 + sum1)[0];
+  if (C % W != 0) {
+    for (int k = 0; k < K; ++k) v[k] = load_tail<M>(x[k], C) - shift;
+    exp_each<M>(v);
+    for (int k = 0; k < K; ++k) sum[k] += v[k];
+  }
+  if constexpr (W >= kTogether) {
+    const V all = sum_across<M, 4>(
+        sum_pairs<M, 2>(sum_pairs<M, 1>(sum[0], sum[1]), sum_pairs<M, 1>(sum[2], sum[3])));
+    for (int k = 0; k < K; ++k) sums[k] = all[k];
+  } else {
+    for (int k = 0; k < K; ++k) sums[k] = sum_across<M>(sum[k])[0];
+  }
 }
 
 // Most rows need no maximum: exp(x) itself neither overflows nor loses digits while its sum stays
 // in this range. Otherwise, and for NaN, the usual sum of exp(x - max).
 template <class M>
-void row_statistics(const typename M::Real* x, int64_t C, typename M::Real* row_shift,
-                    typename M::Real* row_sum) {
-  *row_shift = 0;
-  *row_sum = sum_exp<M>(x, C, 0);
-  if (*row_sum > 0x1p-60f && *row_sum < 0x1p100f) return;
-  *row_shift = largest<M>(x, C);
-  *row_sum = sum_exp<M>(x, C, *row_shift);
+void row_statistics(const typename M::Real* const* x, int count, int64_t C, const int64_t* rows,
+                    typename M::Real* row_shift, typename M::Real* row_sum) {
+  typename M::Real sums[kTogether];
+  switch (count) {
+    case 4:
+      sum_exp<M, 4>(x, C, 0, sums);
+      break;
+    case 3:
+      sum_exp<M, 3>(x, C, 0, sums);
+      break;
+    case 2:
+      sum_exp<M, 2>(x, C, 0, sums);
+      break;
+    default:
+      sum_exp<M, 1>(x, C, 0, sums);
+      break;
+  }
+  for (int k = 0; k < count; ++k) {
+    typename M::Real shift = 0;
+    if (!(sums[k] > 0x1p-60f && sums[k] < 0x1p100f)) {
+      shift = largest<M>(x[k], C);
+      sum_exp<M, 1>(x + k, C, shift, sums + k);
+    }
+    row_shift[rows[k]] = shift;
+    row_sum[rows[k]] = sums[k];
+  }
 }
 
 template <class Real>
@@ -71,6 +104,9 @@ void gather_rows(const CtcBatch<Real>& b, Real* row_shift, Real* row_sum, Real* 
                  int64_t begin, int64_t end) {
   const CtcDims& d = b.dims;
   int64_t t = begin / d.N, n = begin % d.N - 1;
+  const Real* together[kTogether];
+  int64_t rows[kTogether];
+  int count = 0;
   for (int64_t row = begin; row < end; ++row) {
     if (++n == d.N) ++t, n = 0;
     const int64_t L = b.target_lengths[n];
@@ -78,30 +114,51 @@ void gather_rows(const CtcBatch<Real>& b, Real* row_shift, Real* row_sum, Real* 
     if (t >= b.input_lengths[n]) {
       if (d.from_logits) row_shift[row] = row_sum[row] = 0;
       for (int64_t i = 0; i <= L; ++i) out[i] = 0;
-      continue;
+    } else {
+      const Real* x = b.x + t * b.x_t + n * b.x_n;
+      const int64_t* label = b.targets + b.offsets[n];
+      out[0] = x[d.blank];
+      for (int64_t i = 0; i < L; ++i) out[1 + i] = x[label[i]];
+      if (!d.from_logits) continue;
+      rows[count] = row;
+      together[count++] = x;
     }
-    const Real* x = b.x + t * b.x_t + n * b.x_n;
-    if (d.from_logits) row_statistics<Lanes<Real>>(x, d.C, row_shift + row, row_sum + row);
-    const int64_t* label = b.targets + b.offsets[n];
-    out[0] = x[d.blank];
-    for (int64_t i = 0; i < L; ++i) out[1 + i] = x[label[i]];
+    if (count == kTogether) {
+      row_statistics<Lanes<Real>>(together, count, d.C, rows, row_shift, row_sum);
+      count = 0;
+    }
   }
+  if (count > 0) row_statistics<Lanes<Real>>(together, count, d.C, rows, row_shift, row_sum);
 }
 
-// dx = scale * exp(x - shift) over one row.
+// dx = scale * exp(x - shift) for K vectors of a row, from class c on.
+template <class M, int K>
+static inline void scaled_exp_at(const typename M::Real* x, int64_t c, typename M::Real shift,
+                                 typename M::Real scale, typename M::Real* dx) {
+  constexpr int W = lanes<M>();
+  typename M::V v[K];
+  for (int k = 0; k < K; ++k) v[k] = load_real<M>(x + c + k * W) - shift;
+  exp_each<M>(v);
+  for (int k = 0; k < K; ++k) store_lanes(dx + c + k * W, v[k] * scale);
+}
+
 template <class M>
 void scaled_exp(const typename M::Real* x, int64_t C, typename M::Real shift,
                 typename M::Real scale, typename M::Real* dx) {
   constexpr int W = lanes<M>();
-  const auto values = [&](int64_t c) { return exp_real<M>(load_real<M>(x + c) - shift) * scale; };
-  for (int64_t c = 0; c + W <= C; c += W) store_lanes(dx + c, values(c));
+  int64_t c = 0;
+  for (; c + kTogether * W <= C; c += kTogether * W) {
+    scaled_exp_at<M, kTogether>(x, c, shift, scale, dx);
+  }
+  for (; c + W <= C; c += W) scaled_exp_at<M, 1>(x, c, shift, scale, dx);
   if (C % W == 0) return;
-  if (C > W) {
-    store_lanes(dx + C - W, values(C - W));  // some of it again, with the same result
+  if (C > W) {  // some of it again, with the same result
+    scaled_exp_at<M, 1>(x, C - W, shift, scale, dx);
     return;
   }
-  const typename M::V last = exp_real<M>(load_tail<M>(x, C) - shift) * scale;
-  for (int64_t k = 0; k < C; ++k) dx[k] = last[k];
+  typename M::V v[1] = {load_tail<M>(x, C) - shift};
+  exp_each<M>(v);
+  for (int64_t k = 0; k < C; ++k) dx[k] = v[0][k] * scale;
 }
 
 template <class Real>

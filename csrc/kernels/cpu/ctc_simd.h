@@ -14,12 +14,25 @@ static constexpr int64_t ctc_padded_states(int64_t label_length) {
   return (label_length + 1 + lanes - 1) / lanes * lanes;
 }
 
+// Frames whose emissions are computed together, so that they are still in the cache when used.
+constexpr int64_t kCtcEmitFrames = 16;
+
+// Room for the emissions of all frames (or of those computed together), one after the other. Whole
+// vectors are loaded from the symbols of any frame.
+template <class Real>
+static constexpr int64_t ctc_padded_emissions(int64_t frames, int64_t label_length, bool all) {
+  constexpr int64_t lanes = 64 / sizeof(Real);
+  if (!all && frames > kCtcEmitFrames) frames = kCtcEmitFrames;
+  return (frames * (label_length + 1) + 2 * lanes) / lanes * lanes;
+}
+
 // Bytes of scratch of one sample in the recursion, for Real as wide as its exponent; see
 // ctc_recursion.cpp for the layout. Rows of alpha are kept only if posteriors are wanted.
 template <class Real>
 static constexpr int64_t ctc_scratch_bytes(int64_t frames, int64_t label_length, bool posteriors) {
-  const int64_t rows = posteriors ? 6 * frames + 4 : 2;
-  return sizeof(Real) * (ctc_padded_states<Real>(label_length) * (rows + 16) + 2 * frames + 16);
+  const int64_t rows = 4 * (posteriors ? frames + 1 : 2) + 7;
+  return sizeof(Real) * (ctc_padded_states<Real>(label_length) * rows +
+                         2 * ctc_padded_emissions<Real>(frames, label_length, posteriors));
 }
 
 // Rows [begin, end) of the T*N rows; row = t*N + n. Writes row_shift and row_sum (from logits) and

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from crnn import Recognizer
+from crnn.cli import main
 from crnn.synth import Batch
 from crnn.training.config import TrainConfig
 from crnn.training.loop import Trainer
@@ -181,7 +182,7 @@ def test_a_run_writes_its_log_and_configuration(config: TrainConfig) -> None:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
     assert lines[1]["samples"] == 16
-    assert json.loads((folder / "config.json").read_text())["batch_size"] == 4
+    assert TrainConfig.load(folder / "config.toml") == config
 
 
 def test_export_is_what_reading_takes(config: TrainConfig, tmp_path: Path) -> None:
@@ -215,6 +216,46 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(config: TrainConfig) -> No
     with pytest.raises(FloatingPointError, match=expected):
         trainer.train_step(next(trainer.batches()))
     assert all(torch.equal(value, before[name]) for name, value in trainer.model.named_parameters())
+
+
+def test_a_configuration_in_a_file(tmp_path: Path) -> None:
+    odd = TrainConfig(words=('a "b"\\c.txt', "wörter.txt"), lr=1e-05, amp=True, minutes=2.5)
+    odd.save(tmp_path / "odd.toml")
+    assert TrainConfig.load(tmp_path / "odd.toml") == odd
+    (tmp_path / "mine.toml").write_text('lr = 1\nfonts = ["here"]\n')
+    loaded = TrainConfig.load(tmp_path / "mine.toml", steps=7)
+    assert loaded == TrainConfig(lr=1.0, fonts=("here",), steps=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr = ", "must be TOML, got"),
+        ("stepz = 3", r"must hold known names, got 'stepz'; did you mean steps\?"),
+        ('steps = "3"', r"steps of .* must be int, got '3'"),
+        ("amp = 1", r"amp of .* must be bool, got 1"),
+        ("steps = 0", "steps must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_configuration_is_explained(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.load(tmp_path / "wrong.toml")
+
+
+def test_the_command_resumes_with_the_settings_of_the_run(
+    config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--output-dir", config.output_dir, "--steps", "2", "--batch-size", "2"]
+    flags += ["--words", *config.words, "--fonts", *config.fonts, "--workers", "0", "--amp"]
+    assert main(["train", *flags]) == 0
+    assert main(["train", "--output-dir", config.output_dir, "--resume", "--steps", "3"]) == 0
+    settings = TrainConfig.load(Path(config.output_dir) / "config.toml")
+    assert (settings.steps, settings.batch_size, settings.amp) == (3, 2, True)
+    assert "model.safetensors" in capsys.readouterr().out
+    more = ["train", "--resume", "--output-dir", config.output_dir, "--charset", "62"]
+    assert main(more) == 2
+    assert "charset must be that of the state, '36', got '62'" in capsys.readouterr().err
 
 
 def test_resume_refuses_another_network(config: TrainConfig) -> None:

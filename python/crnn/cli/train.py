@@ -1,7 +1,7 @@
 """Train a model on synthetic images of words.
 
 The words are drawn with the fonts and the dictionary of this machine. The run's folder gets
-config.json, log.jsonl (loss and accuracy), last.pt (the state that --resume continues from) and,
+config.toml, log.jsonl (loss and accuracy), last.pt (the state that --resume continues from) and,
 at the end, model.safetensors, which `crnn read --model` takes. Ctrl-C saves the state first; a run
 that was killed continues from the last one saved, to the same weights bit for bit.
 """
@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
-from crnn.training.config import TrainConfig
+from crnn.training.config import CONFIG, TrainConfig
 
 EXAMPLES = """\
   crnn train --output-dir runs/mine
   crnn train --preset vgg-bilstm --optimizer adadelta --lr 1 --fixed-width 100     as the paper
-  crnn train --output-dir runs/mine --resume --steps 30000
+  crnn train --output-dir runs/mine --resume --steps 30000          on, with its settings
+  crnn train --config runs/mine/config.toml --output-dir runs/other --lr 0.001
+  crnn train --init small --lr 0.0005 --words my-words.txt          from the packaged weights
 """
 _TEXTS = {
     "preset": "network: small, vgg-bilstm or table1",
@@ -49,20 +53,25 @@ _TEXTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One flag for each field of `TrainConfig`, with its default."""
+    """One flag for each field of `TrainConfig`; only those given replace a file's values."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="TOML with these settings; flags replace its values"
+    )
     for field in fields(TrainConfig):
-        flag = "--" + field.name.replace("_", "-")
-        default = field.default
-        text = f"{_TEXTS[field.name]} (default: %(default)s)"
+        flag, default = "--" + field.name.replace("_", "-"), field.default
+        text = _TEXTS[field.name]
+        settings: dict[str, Any] = {"default": argparse.SUPPRESS}
         if isinstance(default, bool):
-            parser.add_argument(flag, action="store_true", help=_TEXTS[field.name])
+            settings |= {"action": argparse.BooleanOptionalAction, "help": text}
         elif isinstance(default, tuple):
-            parser.add_argument(
-                flag, nargs="+", default=(), help=_TEXTS[field.name], metavar="PATH"
-            )
+            settings |= {"nargs": "+", "metavar": "PATH", "help": text}
         else:
-            parser.add_argument(flag, type=type(default), default=default, help=text)
-    parser.add_argument("--resume", action="store_true", help="continue from the run's last.pt")
+            shown = "none" if default == "" else default
+            settings |= {"type": type(default), "help": f"{text} (default: {shown})"}
+        parser.add_argument(flag, **settings)
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run of --output-dir, with its settings"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,14 +79,25 @@ def run(args: argparse.Namespace) -> int:
     from crnn.cli import CommandError
     from crnn.training.loop import Trainer
 
-    values = {field.name: getattr(args, field.name) for field in fields(TrainConfig)}
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        trainer = Trainer(TrainConfig(**values), resume=args.resume)
+        trainer = Trainer(_config(args), resume=args.resume)
         trainer.run()
     except (ValueError, FloatingPointError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise CommandError(f"training: files must be writable, got {error}") from error
+        raise CommandError(f"training: files must be readable and writable, got {error}") from error
     print(f"wrote {trainer.export()}")
     return 0
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """A file's values, or the resumed run's, or the defaults; over them the flags given."""
+    names = {field.name for field in fields(TrainConfig)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    saved = Path(given.get("output_dir", TrainConfig.output_dir)) / CONFIG
+    if args.config:
+        return TrainConfig.load(Path(args.config), **given)
+    if args.resume and saved.exists():
+        return TrainConfig.load(saved, **given)
+    return TrainConfig(**given)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+CONFIG = "config.toml"  # beside what a run makes
 
 
 @dataclass(frozen=True)
@@ -92,5 +97,49 @@ class TrainConfig:
         return max(0.0, min(up, down))
 
     def save(self, path: Path) -> None:
-        """Write the configuration as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        """Write the configuration as TOML, which `load` reads."""
+        lines = [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}\n"  # also TOML, for these types
+            for name, value in dataclasses.asdict(self).items()
+        ]
+        path.write_text("".join(lines), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path, **overrides: Any) -> TrainConfig:
+        """The configuration of a TOML file, some of its values replaced.
+
+        Raises:
+            ValueError: it is no TOML, a name is unknown or a value of the wrong type.
+            OSError: it cannot be read.
+        """
+        if sys.version_info < (3, 11):
+            import tomli as tomllib
+        else:
+            import tomllib
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"TrainConfig: {path} must be TOML, got {error}") from error
+        return cls(**_checked(values | overrides, str(path)))
+
+
+def _checked(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """`values` with the types of the fields; ValueError names what is none of them."""
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    checked = {}
+    for name, value in values.items():
+        if name not in defaults:
+            near = difflib.get_close_matches(name, defaults, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"TrainConfig: {source} must hold known names, got {name!r}{hint}")
+        kind = type(defaults[name])
+        if kind is tuple and isinstance(value, (list, tuple)):
+            value = tuple(map(str, value))
+        elif kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise ValueError(
+                f"TrainConfig: {name} of {source} must be {kind.__name__}, got {value!r}"
+            )
+        checked[name] = value
+    return checked

@@ -27,7 +27,7 @@ from crnn.pretrained import model_file
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
 from crnn.synth.dataset import POOL, WIDTHS
 from crnn.synth.render import load_backgrounds
-from crnn.training.config import TrainConfig
+from crnn.training.config import CONFIG, TrainConfig
 from crnn.training.signals import leave_signals_to_the_trainer, stop_requests
 from crnn_ext import ctc_loss, greedy_decode
 
@@ -118,7 +118,7 @@ class Trainer:
             OSError: a file cannot be written; the last state saved is intact.
         """
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.config.save(self.output_dir / "config.json")
+        self.config.save(self.output_dir / CONFIG)
         self.model.train()
         window: list[tuple[float, float]] = []
         before, started = self.seconds, time.monotonic()
@@ -233,11 +233,12 @@ class Trainer:
     def _load_state(self) -> None:
         # weights_only: a training state may come from elsewhere, and must not run code.
         state = torch.load(self.output_dir / STATE, map_location=self.device, weights_only=True)
-        if state["config"]["preset"] != self.config.preset:
-            raise ValueError(
-                f"Trainer: preset must be that of the state, {state['config']['preset']!r}, "
-                f"got {self.config.preset!r}"
-            )
+        for name in ("preset", "charset", "optimizer"):
+            before, now = state["config"][name], getattr(self.config, name)
+            if before != now:
+                raise ValueError(
+                    f"Trainer: {name} must be that of the state, {before!r}, got {now!r}"
+                )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]

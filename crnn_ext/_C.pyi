@@ -1,5 +1,6 @@
 """Types of the compiled module. Pointers and streams are integers; callers check all arguments."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 version: str
@@ -210,6 +211,24 @@ def ctc_backward(
     dx_n: int,
     num_threads: int,
 ) -> None: ...
+def ctc_check(
+    T: int,
+    N: int,
+    C: int,
+    targets_size: int,
+    width: int,
+    targets: int,  # 0 for what is not on the host
+    input_lengths: int,
+    target_lengths: int,
+    /,
+) -> None: ...
+
+# CUDA, by crnn_ext/_cuda.py: addresses, numbers, stream; each .cpp names them
+class CudaError(RuntimeError): ...
+
+def ctc_cuda_scratch_bytes(numbers: Sequence[int], /) -> int: ...
+def ctc_cuda_forward(addresses: Sequence[int], numbers: Sequence[int], stream: int, /) -> None: ...
+def ctc_cuda_backward(addresses: Sequence[int], numbers: Sequence[int], stream: int, /) -> None: ...
 
 # bind_memory.cpp; csrc/common/memory.h says why. A LargeBuffer exports bytes.
 large_buffer_bytes: int

@@ -1,7 +1,7 @@
 """CTC kernels as torch sees them: buffers, autograd, and the ops that torch.compile knows.
 
 Arguments are those of `crnn_ext.ctc_loss` after its checks: x is [T, N, C], targets and lengths
-are contiguous int64.
+are contiguous int64 (on a GPU also int32).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from crnn_ext import _C
+from crnn_ext import _C, _ctc_cuda, _cuda
 
 OP = "ctc_loss"
 REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
@@ -33,12 +33,13 @@ class Forward(NamedTuple):
     loss: Tensor  # [N] or []
     # One after the other, as in kernels/ctc.h: losses [N] before zero_infinity and the reduction;
     # from logits, statistics [2, T, N]; for a gradient, posteriors [T * (targets.numel() + N)].
+    # On a GPU as in kernels/ctc_cuda.h.
     saved: Tensor
 
 
 def _kernel_input(x: Tensor) -> Tensor:
-    """What the kernels read: float32 or float64 with stride 1 over classes."""
-    if x.dtype in (torch.float16, torch.bfloat16):
+    """What the kernels read: stride 1 over classes, and on the CPU float32 or float64."""
+    if x.dtype in (torch.float16, torch.bfloat16) and not _cuda.takes(x):
         x = x.to(torch.float32)
     return x if x.stride(2) == 1 else x.contiguous()
 
@@ -48,6 +49,9 @@ def _empty_forward(x: Tensor, targets: Tensor, options: Options, save: bool) -> 
     T, N, _ = x.shape
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     reduced = [N] if options.reduction == REDUCTIONS["none"] else []
+    if _cuda.takes(x):
+        size = _ctc_cuda.saved_size(x, targets, options.from_logits, save)
+        return Forward(x.new_empty(reduced, dtype=dtype), x.new_empty([size], dtype=dtype))
     size = N
     if options.from_logits:
         size += 2 * T * N
@@ -57,12 +61,13 @@ def _empty_forward(x: Tensor, targets: Tensor, options: Options, save: bool) -> 
 
 
 def _empty_gradient(x: Tensor, *, reuse_memory: bool = False) -> Tensor:
-    """[T, N, C] in the kernels' dtype, samples outermost where they are so in x."""
+    """[T, N, C] in the dtype the kernels write, samples outermost where they are so in x."""
     T, N, C = x.shape
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    on_cuda = _cuda.takes(x)
+    dtype = x.dtype if on_cuda or x.dtype == torch.float64 else torch.float32
     n_outermost = x.stride(1) > x.stride(0)
     shape = [N, T, C] if n_outermost else [T, N, C]
-    if reuse_memory and T * N * C * dtype.itemsize >= _C.large_buffer_bytes:
+    if reuse_memory and not on_cuda and T * N * C * dtype.itemsize >= _C.large_buffer_bytes:
         buffer = _C.LargeBuffer(T * N * C * dtype.itemsize)
         dx = torch.frombuffer(buffer, dtype=dtype).view(shape)
     else:
@@ -105,6 +110,10 @@ def _forward(
 ) -> Forward:
     out = _empty_forward(x, targets, options, save)
     x = _kernel_input(x)
+    if _cuda.takes(x):
+        labels = _ctc_cuda.prepare(x, targets, input_lengths, target_lengths)
+        _ctc_cuda.forward(x, labels, options, save, *out)
+        return out
     _C.ctc_forward(
         _arguments(x, targets, input_lengths, target_lengths, options),
         out.loss.data_ptr(),
@@ -121,7 +130,10 @@ def _backward(grad: Tensor, saved: Sequence[Tensor], options: Options) -> Tensor
     dx = _empty_gradient(x, reuse_memory=True)
     dtype = x.dtype
     x = _kernel_input(x)
-    grad = grad.to(dx.dtype)
+    grad = grad.to(from_forward.dtype)
+    if _cuda.takes(x):
+        _ctc_cuda.backward(x, targets, options, from_forward, grad, dx)
+        return dx
     _C.ctc_backward(
         _arguments(x, targets, input_lengths, target_lengths, options),
         from_forward.data_ptr(),
@@ -251,8 +263,9 @@ def _register() -> Any:
     for schema in SCHEMAS:
         library.define(schema)
     forward, backward = "crnn_ext::ctc_loss", "crnn_ext::ctc_loss_backward"
-    library.impl("ctc_loss", _forward_op, "CPU")
-    library.impl("ctc_loss_backward", _backward_op, "CPU")
+    for device in ("CPU", "CUDA"):
+        library.impl("ctc_loss", _forward_op, device)
+        library.impl("ctc_loss_backward", _backward_op, device)
     torch.library.register_fake(forward, _fake_forward, lib=library)
     torch.library.register_fake(backward, _fake_backward, lib=library)
     register_autograd = torch.library.register_autograd

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from crnn_ext import _C, _ctc_ops
-from crnn_ext._check import check_cpu, fail, fail_dtype, fail_type
+from crnn_ext import _C, _ctc_ops, _cuda
+from crnn_ext._check import check_device, check_kernels, fail, fail_dtype, fail_type
 from crnn_ext._ctc_ops import OP, REDUCTIONS, Options
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -63,7 +63,8 @@ def ctc_loss(
     Raises:
         ValueError: shapes, lengths, labels, `blank` or `reduction` out of range.
         TypeError: a dtype or type not named above.
-        NotImplementedError: tensors on a GPU.
+        NotImplementedError: tensors on a GPU, where crnn_ext was built without CUDA.
+        CudaError: a kernel could not be launched.
 
     Differentiable once with respect to `log_probs`. As in torch, the gradient is the one with
     respect to logits, ``softmax - posterior``, also where `log_probs` are log-probabilities: it
@@ -72,15 +73,22 @@ def ctc_loss(
     `zero_infinity` for inf). float16 and bfloat16 are computed in float32. The result has the same
     bits for every number of threads and whatever else is in the batch.
 
+    On a GPU: everything runs on the current stream, and nothing waits for the device. Targets and
+    lengths may be there (int32 or int64: as they are) or on the CPU (checked, then copied; within
+    a CUDA graph they must be on the GPU). On the GPU they are not checked with an error: a sample
+    whose lengths or labels are out of range has loss NaN and gradient NaN in its frames (in all T,
+    if its input length is the wrong one), and with 1-D targets all samples do unless the target
+    lengths add up. A label that has a path has at most 1023 symbols; a longer one is an error, or
+    NaN if its length is known on the GPU alone. No atomic operations: the same bits every time.
+
     Source: Graves, Fernández, Gomez, Schmidhuber, "Connectionist Temporal Classification", ICML
     2006.
     """
     options = _check_options(log_probs, blank, reduction, zero_infinity, from_logits)
     batched = log_probs.dim() == 3
     x = log_probs if batched else log_probs.unsqueeze(1)
-    N = x.shape[1]
-    input_lengths = _lengths("input_lengths", input_lengths, N, batched)
-    target_lengths = _lengths("target_lengths", target_lengths, N, batched)
+    input_lengths = _lengths("input_lengths", input_lengths, x, batched)
+    target_lengths = _lengths("target_lengths", target_lengths, x, batched)
     targets = _check_targets(targets, x, batched)
 
     wants_gradient = torch.is_grad_enabled() and x.requires_grad
@@ -161,7 +169,7 @@ def _check_options(
     if log_probs.dtype not in FLOATS:
         rule = "be float16, bfloat16, float32 or float64"
         fail_dtype(OP, "log_probs", rule, log_probs.dtype)
-    check_cpu(OP, "log_probs", log_probs)
+    check_kernels(OP, "log_probs", log_probs)
     if log_probs.dim() not in (2, 3):
         fail(OP, "log_probs", "have shape [T, N, C] or [T, C]", list(log_probs.shape))
     C = log_probs.shape[-1]
@@ -178,11 +186,12 @@ def _check_options(
     return Options(blank, REDUCTIONS[reduction], bool(zero_infinity), bool(from_logits))
 
 
-def _lengths(name: str, value: Lengths, N: int, batched: bool) -> Tensor:
-    """The lengths as a contiguous int64 tensor [N]; their range is checked by the kernel."""
+def _lengths(name: str, value: Lengths, x: Tensor, batched: bool) -> Tensor:
+    """The lengths as a contiguous tensor [N]; their range is checked by the kernel."""
+    N = x.shape[1]
     if isinstance(value, Tensor):
         tensor = value
-        check_cpu(OP, name, tensor)
+        check_device(OP, name, tensor, x, "log_probs")
     else:
         values = [value] if isinstance(value, int) and not batched else value
         if not isinstance(values, (list, tuple)):
@@ -197,14 +206,14 @@ def _lengths(name: str, value: Lengths, N: int, batched: bool) -> Tensor:
         tensor = tensor.unsqueeze(0)
     if tensor.dim() != 1 or tensor.shape[0] != N:
         fail(OP, name, f"have shape [{N}] (N of log_probs)", list(tensor.shape))
-    return _as_int64(tensor)
+    return _integers(tensor)
 
 
 def _check_targets(targets: Tensor, x: Tensor, batched: bool) -> Tensor:
-    """The targets as a contiguous int64 tensor; their values are checked by the kernel."""
+    """The targets as a contiguous tensor; their values are checked by the kernel."""
     if not isinstance(targets, Tensor):
         fail_type(OP, "targets", "be a Tensor", targets)
-    check_cpu(OP, "targets", targets)
+    check_device(OP, "targets", targets, x, "log_probs")
     if targets.dtype not in INTEGERS:
         fail_dtype(OP, "targets", "have an integer dtype", targets.dtype)
     N = x.shape[1]
@@ -213,10 +222,13 @@ def _check_targets(targets: Tensor, x: Tensor, batched: bool) -> Tensor:
     if targets.dim() not in (1, 2) or (targets.dim() == 2 and targets.shape[0] != N):
         rule = f"have shape [{N}, S] or [sum(target_lengths)]"
         fail(OP, "targets", rule, list(targets.shape))
-    return _as_int64(targets)
+    return _integers(targets)
 
 
-def _as_int64(tensor: Tensor) -> Tensor:
+def _integers(tensor: Tensor) -> Tensor:
+    """Contiguous, as the kernels take integers: int64; on a GPU int32 as it is."""
+    if tensor.dtype is torch.int32 and not _cuda.on_host(tensor):
+        return tensor.contiguous()
     if tensor.dtype is torch.int64 and tensor.is_contiguous():  # most often: a call less
         return tensor
     return tensor.to(torch.int64).contiguous()

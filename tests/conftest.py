@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from emulator.harness import emulated
 from PIL import ImageFont
+from torch import Tensor
 
 import crnn_ext
 from crnn_ext import _C
+
+# What the tests of an operation run on: its CPU kernels, its CUDA kernels on the emulator, and on a
+# GPU where there is one.
+KERNELS = ["cpu", "emulated"]
+if crnn_ext.built_with_cuda and torch.cuda.is_available():
+    KERNELS.append("cuda")
 
 
 def pytest_report_header() -> list[str]:
@@ -19,6 +28,30 @@ def pytest_report_header() -> list[str]:
         f"crnn_ext {crnn_ext.__version__}, CUDA {'yes' if crnn_ext.built_with_cuda else 'no'}, "
         f"SIMD {_C.simd_level()}, torch {torch.__version__}",
     ]
+
+
+@pytest.fixture(params=KERNELS, scope="module")
+def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a module's tests of `ctc_loss`, all on CPU tensors, by each kind of kernels."""
+    if request.param == "emulated":
+        with emulated():
+            yield request.param
+        return
+    original = request.module.ctc_loss
+    if request.param == "cuda":
+        request.module.ctc_loss = on_cuda(original)
+    yield request.param
+    request.module.ctc_loss = original
+
+
+def on_cuda(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function with all tensors taken to the GPU and its result taken back."""
+
+    def run(*args: Any, **options: Any) -> Tensor:
+        moved = [a.cuda() if isinstance(a, Tensor) else a for a in args]
+        return function(*moved, **options).cpu()
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from crnn_ext import ctc_loss
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 def pad(labels: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Labels as targets [N, S], padded with a class that does not exist, and their lengths."""

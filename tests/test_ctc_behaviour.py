@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from crnn_ext import CTCLoss, ctc_loss
+import crnn_ext
+from crnn_ext import _C, CTCLoss, ctc_loss
 
+pytestmark = pytest.mark.usefixtures("kernels")
 T, N, C, S = 12, 3, 7, 4
 
 
@@ -372,14 +374,26 @@ def test_errors(x: Tensor, name: str) -> None:
     assert str(caught.value) == message
 
 
-def test_tensors_on_a_gpu_are_refused() -> None:
+def test_a_build_without_cuda_refuses_tensors_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_C, "built_with_cuda", False)
     with FakeTensorMode():
         x = torch.empty(T, N, C, device="cuda")
         with pytest.raises(NotImplementedError) as caught:
-            ctc_loss(x, TARGETS, [T] * N, [4] * N)
+            crnn_ext.ctc_loss(x, TARGETS, [T] * N, [4] * N)
     assert str(caught.value) == (
-        "ctc_loss: log_probs must be on the CPU (this release of crnn_ext has no CUDA kernels "
-        "for it), got cuda:0"
+        "ctc_loss: log_probs must be on the CPU (crnn_ext was built without CUDA), got cuda:0"
+    )
+
+
+@pytest.mark.parametrize("name", ["targets", "input_lengths"])
+def test_tensors_on_several_devices_are_refused(x: Tensor, name: str) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        other = torch.empty(TARGETS.shape if name == "targets" else [N], device="cuda").long()
+    args = {"targets": TARGETS, "input_lengths": IL, "target_lengths": TL, name: other}
+    with pytest.raises(ValueError, match="must be on") as caught:
+        crnn_ext.ctc_loss(x, **args)
+    assert str(caught.value) == (
+        f"ctc_loss: {name} must be on cpu (the device of log_probs), got cuda:0"
     )
 
 

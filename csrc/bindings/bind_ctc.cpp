@@ -98,6 +98,14 @@ void bind_ctc(py::module_& m) {
            py::arg("C"), py::arg("targets_size"), py::arg("targets_width"), py::arg("blank"),
            py::arg("is_double"), py::arg("from_logits"), py::arg("reduction"),
            py::arg("zero_infinity"));
+  // For tensors on a GPU: checks what is on the host; 0 stands for the rest.
+  m.def("ctc_check", [](int64_t T, int64_t N, int64_t C, int64_t targets_size, int64_t width,
+                        uintptr_t targets, uintptr_t input_lengths, uintptr_t target_lengths) {
+    std::vector<int64_t> offsets(static_cast<size_t>(N));
+    ctc_check({T, N, C, targets_size, 0, false}, width, reinterpret_cast<const int64_t*>(targets),
+              reinterpret_cast<const int64_t*>(input_lengths),
+              reinterpret_cast<const int64_t*>(target_lengths), offsets.data());
+  });
   m.def(
       "ctc_forward",
       [](const Arguments& a, uintptr_t reduced, uintptr_t saved, bool wants_gradient,

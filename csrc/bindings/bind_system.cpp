@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "common/cpu_features.h"
+#include "common/error.h"
 #include "kernels/device.h"
 
 namespace py = pybind11;
@@ -10,6 +11,7 @@ namespace py = pybind11;
 namespace crnn {
 
 void bind_system(py::module_& m) {
+  py::register_local_exception<CudaError>(m, "CudaError", PyExc_RuntimeError);
   m.attr("built_with_cuda") = cuda_status().built;
   m.def("simd_level", [] { return simd_level_name(simd_level()); });
   m.def("cuda_status", [] {

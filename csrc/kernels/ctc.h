@@ -51,7 +51,8 @@ struct CtcSaved {
 };
 
 // Throws std::invalid_argument unless lengths and labels are in range, then writes offsets[N].
-// targets_2d_width: S of targets [N, S], or -1 for the 1-D concatenated form.
+// targets_2d_width: S of targets [N, S], or -1 for the 1-D concatenated form. What is null (because
+// it lies on a GPU) is not checked; without target_lengths, neither are the targets.
 void ctc_check(const CtcDims& dims, int64_t targets_2d_width, const int64_t* targets,
                const int64_t* input_lengths, const int64_t* target_lengths, int64_t* offsets);
 

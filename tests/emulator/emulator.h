@@ -70,6 +70,7 @@ unsigned char* map_shared(const void* p, unsigned rank);  // the same offset in 
 // All threads of the block that have not returned; named barriers wait for `count` threads.
 void block_barrier(int id, int count, Place place);
 inline void block_barrier(Place place) { block_barrier(0, 0, place); }
+bool block_barrier_or(bool predicate, Place place);  // __syncthreads_or
 void cluster_arrive(Place place);
 void cluster_wait(Place place);
 

@@ -34,6 +34,7 @@ struct Fiber {
   unsigned number = 0, lane = 0, warp = 0;
   Block* block = nullptr;
   Clock clock;
+  bool predicate = false;  // given to a barrier; then what the barrier found
   // Where it waits, for the report of a deadlock.
   const char* waits_for = nullptr;
   Place place{};

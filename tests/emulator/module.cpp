@@ -13,6 +13,8 @@ PYBIND11_MODULE(emulated, m) {
   py::register_local_exception<emulator::Error>(m, "EmulatorError", PyExc_RuntimeError);
   py::register_local_exception<crnn::CudaError>(m, "CudaError", PyExc_RuntimeError);
 
+  crnn::bind_cuda_ctc(m);
+
   m.def("seed", emulator::seed);
   m.def("launches", emulator::launches);
   m.def("unwritten", emulator::unwritten);

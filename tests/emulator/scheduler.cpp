@@ -76,7 +76,10 @@ void synchronise(const std::vector<Fiber*>& group) {
 
 void open_barrier(Barrier& barrier) {
   synchronise(barrier.waiting);
+  bool any = false;
+  for (const Fiber* f : barrier.waiting) any = any || f->predicate;
   for (Fiber* f : barrier.waiting) {
+    f->predicate = any;
     if (f != current) wake(f);
   }
   barrier.waiting.clear();
@@ -225,6 +228,7 @@ void add_threads(Block& block, const LaunchConfig& config) {
     f.warp = i / 32;
     f.block = &block;
     f.finished = false;
+    f.predicate = false;
     f.clock.assign(clustered, 0);
     f.clock[number] = 1;
     make_stack(f);
@@ -343,6 +347,15 @@ void block_barrier(int id, int count, Place place) {
   } else {
     sleep("a barrier of the block", place);
   }
+}
+
+bool block_barrier_or(bool predicate, Place place) {
+  Fiber* self = current;
+  self->predicate = predicate;
+  block_barrier(place);
+  const bool any = self->predicate;
+  self->predicate = false;
+  return any;
 }
 
 void cluster_arrive(Place) {

@@ -96,7 +96,8 @@ void ctc_check(const CtcDims& dims, int64_t targets_2d_width, const int64_t* tar
   int64_t total = 0;
   for (int64_t n = 0; n < dims.N; ++n) {
     const auto named = [n](const char* name) { return name + ("[" + std::to_string(n) + "]"); };
-    const int64_t il = input_lengths[n], tl = target_lengths[n];
+    const int64_t il = input_lengths != nullptr ? input_lengths[n] : 0;
+    const int64_t tl = target_lengths != nullptr ? target_lengths[n] : 0;
     if (il < 0 || il > dims.T) {
       const std::string rule = "be in 0.." + std::to_string(dims.T) + " (T of log_probs)";
       fail(op, named("input_lengths").c_str(), rule.c_str(), il);
@@ -110,11 +111,12 @@ void ctc_check(const CtcDims& dims, int64_t targets_2d_width, const int64_t* tar
     // Stops a sum of huge lengths from wrapping round.
     total = std::min(total, std::numeric_limits<int64_t>::max() - tl) + tl;
   }
+  if (target_lengths == nullptr) return;
   if (targets_2d_width < 0 && total != dims.targets) {
     const std::string rule = "have sum(target_lengths) = " + std::to_string(total) + " elements";
     fail(op, "targets", rule.c_str(), dims.targets);
   }
-  for (int64_t n = 0; n < dims.N; ++n) {
+  for (int64_t n = 0; n < dims.N && targets != nullptr; ++n) {
     for (int64_t i = 0; i < target_lengths[n]; ++i) {
       const int64_t label = targets[offsets[n] + i];
       if (label >= 0 && label < dims.C) continue;

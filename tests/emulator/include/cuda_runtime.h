@@ -1,6 +1,8 @@
 // The emulator's twin of <cuda_runtime.h>: what the kernels and their launchers use of it.
 #pragma once
 
+#include <math.h>  // with libstdc++, overloads for float in the global namespace, as in CUDA
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -115,6 +117,9 @@ inline unsigned max(unsigned a, unsigned b) { return a > b ? a : b; }
 using emulator::Place;
 
 inline void __syncthreads(Place place = Place::here()) { emulator::block_barrier(place); }
+inline int __syncthreads_or(int predicate, Place place = Place::here()) {
+  return emulator::block_barrier_or(predicate != 0, place);
+}
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __syncwarp(unsigned mask = 0xffffffffU, Place place = Place::here()) {

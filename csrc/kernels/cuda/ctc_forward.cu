@@ -1,0 +1,445 @@
+// CTC loss on the GPU (Graves et al., 2006): equations in kernels/cpu/ctc_recursion.cpp, contract
+// in kernels/ctc_cuda.h.
+//
+//   rows      [T * N blocks of 256]: statistics of each row, where a row is long enough to be worth
+//             a block; one reading of x, at the speed of memory
+//   samples   [N blocks]: one sample each. Statistics of short rows, emissions of the label, then
+//             the recursion (ctc_recursion.cuh). What the recursion reads lies in shared memory
+//             where that suffices, else in `scratch` (L2)
+//   reduce    [1 block]: sum or mean over samples
+//
+// Per sample and frame the recursion costs about 60 instructions per pair of states and lane, and
+// no exp or log. Every sum has an order that depends on neither the batch nor the launch.
+#include "kernels/ctc_cuda.h"
+#include "kernels/cuda/ctc_recursion.cuh"
+#include "kernels/cuda/ctc_rows.cuh"
+#include "kernels/cuda/launch.cuh"
+
+namespace crnn {
+namespace {
+
+constexpr int kRowWarps = 8;    // warps that prepare frames: always as many, for the sums
+constexpr int kLongRow = 1024;  // classes from which a row gets a block of its own
+constexpr size_t kSharedLimit = 100 << 10;  // two blocks per multiprocessor
+constexpr int64_t kMostTargets = 1 << 29;   // so that 32 bits hold every offset
+constexpr int kMaxThreads = 512;            // of a sample's block: 128 registers for each
+// Beyond this, x is taken relative to the frame's largest, to keep its exponent small.
+constexpr float kShiftBeyond = 65536.0f;
+constexpr float kFarBelow = -2097152.0f;  // -2^21: as good as zero
+
+// Sums over the frames of one warp.
+struct FrameSums {
+  double log_scale;     // of e: shifts taken out of emissions, minus ln of the softmax's sums
+  long long exponents;  // of 2: taken out of emissions
+};
+
+struct Header {  // of a block's shared memory
+  FrameSums sums[kRowWarps];
+  long long offset;
+  int valid;
+};
+
+template <class Real>
+size_t slots_bytes(int64_t slots) {
+  return static_cast<size_t>(slots) * sizeof(Scaled<Real>);
+}
+
+// Where the parts of the recursion lie, in slots behind the header.
+struct Plan {
+  int stride;
+  int64_t fixed, emissions, rows;  // numbers of slots
+  bool in_shared;
+};
+
+template <class Real>
+Plan make_plan(const CtcCudaBatch& batch, bool save) {
+  Plan plan;
+  plan.stride = static_cast<int>(batch.longest) + 1;
+  plan.fixed = 64 + plan.stride + 1;  // boundary, joint, total
+  plan.emissions = batch.dims.T * plan.stride;
+  plan.rows = (save ? batch.dims.T : 1) * plan.stride;
+  const int64_t all = plan.fixed + plan.emissions + 2 * plan.rows;
+  plan.in_shared = sizeof(Header) + slots_bytes<Real>(all) <= kSharedLimit;
+  return plan;
+}
+
+template <class In>
+struct Arguments {
+  using Real = typename RealOf<In>::type;
+  CtcCudaBatch batch;
+  const In* x;
+  Saved<Real> saved;
+  Real* loss;  // null where a reduction follows
+  bool statistics_done;
+  Plan plan;
+  Scaled<Real>* scratch;
+};
+
+// ---- rows --------------------------------------------------------------------------------------
+
+template <class In>
+__global__ void __launch_bounds__(256) rows_kernel(Arguments<In> a) {
+  using Real = typename RealOf<In>::type;
+  const CtcDims& d = a.batch.dims;
+  const int64_t row = blockIdx.x, t = row / d.N, n = row % d.N;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (t >= load_integer(a.batch.input_lengths, n)) return;  // the sample's block writes 0
+  RowStatistics<Real>* parts = shared_memory<RowStatistics<Real>>();
+  const In* x = a.x + t * a.batch.x_t + n * a.batch.x_n;
+  const auto part = over_warp(part_of_row(x, static_cast<int>(d.C), threadIdx.x, 256));
+  if (lane == 0) parts[warp] = part;
+  __syncthreads();
+  if (warp != 0) return;
+  RowStatistics<Real> all{Format<Real>::kLowest, 0};
+  if (lane < 8) all = parts[lane];
+  all = checked(over_warp(all));
+  if (lane == 0) {
+    a.saved.row_shift[row] = all.shift;
+    a.saved.row_sum[row] = all.sum;
+  }
+}
+
+// ---- samples -----------------------------------------------------------------------------------
+
+struct Sample {
+  int n;
+  int64_t offset;  // of its label in the targets
+  int frames, L;   // both 0 where invalid
+  bool valid;
+};
+
+// Lengths and offset of sample n; the same for all threads of the block.
+template <class In>
+__device__ Sample read_sample(const Arguments<In>& a, Header* header) {
+  const CtcCudaBatch& batch = a.batch;
+  const int n = blockIdx.x, lane = threadIdx.x;
+  const int64_t size = batch.dims.targets;
+  if (batch.targets_width < 0 && lane < 32) {
+    long long before = 0, total = 0;
+    int valid = 1;
+    for (int64_t m = lane; m < batch.dims.N; m += 32) {
+      const int64_t L = load_integer(batch.target_lengths, m);
+      if (L < 0 || L > size) {
+        valid = 0;
+        continue;
+      }
+      total += L;
+      if (m < n) before += L;
+    }
+    before = warp_sum(before);
+    total = warp_sum(total);
+    valid = __all_sync(kAllLanes, valid);
+    if (lane == 0) {
+      header->offset = before;
+      header->valid = valid && total == size;
+    }
+  }
+  __syncthreads();
+  const int64_t frames = load_integer(batch.input_lengths, n);
+  const int64_t L = load_integer(batch.target_lengths, n);
+  const bool flat = batch.targets_width < 0;
+  const int64_t offset = flat ? header->offset : n * batch.targets_width;
+  bool valid = frames >= 0 && frames <= batch.dims.T;
+  valid = valid && (flat ? header->valid != 0 : L >= 0 && L <= batch.targets_width);
+  int wrong = 0;
+  if (valid) {
+    for (int64_t i = threadIdx.x; i < L; i += blockDim.x) {
+      const int64_t label = load_integer(batch.targets, offset + i);
+      wrong |= label < 0 || label >= batch.dims.C;
+    }
+  }
+  const bool in_range = frames >= 0 && frames <= batch.dims.T;
+  valid = __syncthreads_or(wrong || !valid) == 0;
+  return {n, offset, in_range ? static_cast<int>(frames) : static_cast<int>(batch.dims.T),
+          valid ? static_cast<int>(L) : 0, valid};
+}
+
+// Emissions of one frame by one warp: exp of x at the label, relative to the frame's largest.
+template <class In>
+__device__ FrameSums emit(const In* x, const CtcCudaBatch& batch, const Sample& s,
+                          Scaled<typename RealOf<In>::type>* out, int lane) {
+  using Real = typename RealOf<In>::type;
+  const auto value = [&](int slot) {
+    const int64_t c =
+        slot == 0 ? batch.dims.blank : load_integer(batch.targets, s.offset + slot - 1);
+    return to_real(x[c]);
+  };
+  Real top = -Real(INFINITY);
+  bool wrong = false;
+  for (int slot = lane; slot <= s.L; slot += 32) {
+    const Real v = value(slot);
+    wrong |= !(v < Real(INFINITY));
+    top = v > top ? v : top;
+  }
+  top = warp_max(top);
+  const bool nothing = !(top > -Real(INFINITY) && top < Real(INFINITY));
+  const bool far = !(top < Real(kShiftBeyond) && top > -Real(kShiftBeyond));
+  const Real shift = far && !nothing ? top : Real(0);
+  const int reference = nothing ? 0 : exp_scaled(top - shift).e;
+  for (int slot = lane; slot <= s.L; slot += 32) {
+    const Real v = value(slot) - shift;
+    Scaled<Real> y{Real(1), kImpossible};
+    if (v > Real(kFarBelow)) {
+      y = exp_scaled(v);
+      y.e -= reference;
+    }
+    out[slot] = y;
+  }
+  if (__any_sync(kAllLanes, wrong)) return {NAN, 0};
+  return {static_cast<double>(shift), reference};
+}
+
+// Statistics and emissions of all frames; leaves the sums of each warp in the header.
+template <class In>
+__device__ void prepare_frames(const Arguments<In>& a, const Sample& s, Header* header,
+                               Scaled<typename RealOf<In>::type>* emissions) {
+  using Real = typename RealOf<In>::type;
+  const CtcDims& d = a.batch.dims;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (warp >= kRowWarps) return;
+  FrameSums sums{0, 0};
+  for (int64_t t = warp; t < s.frames; t += kRowWarps) {
+    const int64_t row = t * d.N + s.n;
+    const In* x = a.x + t * a.batch.x_t + s.n * a.batch.x_n;
+    if (d.from_logits) {
+      RowStatistics<Real> statistics;
+      if (a.statistics_done) {
+        statistics = {a.saved.row_shift[row], a.saved.row_sum[row]};
+      } else {
+        statistics = checked(over_warp(part_of_row(x, static_cast<int>(d.C), lane, 32)));
+        if (lane == 0) {
+          a.saved.row_shift[row] = statistics.shift;
+          a.saved.row_sum[row] = statistics.sum;
+        }
+      }
+      sums.log_scale -= statistics.shift + log(static_cast<double>(statistics.sum));
+    }
+    const FrameSums frame = emit(x, a.batch, s, emissions + t * a.plan.stride, lane);
+    sums.log_scale += frame.log_scale;
+    sums.exponents += frame.exponents;
+  }
+  if (lane == 0) header->sums[warp] = sums;
+}
+
+// For the blank and each symbol: the next of the same class, and whether there is one before.
+template <class In>
+__device__ void link_repeats(const Arguments<In>& a, const Sample& s) {
+  const int64_t N = a.batch.dims.N;
+  if (threadIdx.x == 0) {
+    a.saved.samples[s.n] = s.offset;
+    a.saved.samples[N + s.n] = s.frames;
+    a.saved.samples[2 * N + s.n] = s.L;
+  }
+  const auto label = [&](int slot) {
+    return slot == 0 ? a.batch.dims.blank : load_integer(a.batch.targets, s.offset + slot - 1);
+  };
+  auto* links = a.saved.links + s.offset + s.n;
+  for (int slot = threadIdx.x; slot <= s.L; slot += blockDim.x) {
+    const int64_t c = label(slot);
+    int next = slot + 1, previous = slot - 1;
+    while (next <= s.L && label(next) != c) ++next;
+    while (previous >= 0 && label(previous) != c) --previous;
+    links[slot] = (next <= s.L ? next : 0) + (previous >= 0 ? kCtcRepeated : 0);
+  }
+}
+
+template <class T>
+__device__ void fill(T* out, int64_t begin, int64_t end) {
+  for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) out[i] = 0;
+}
+
+// Zeros into all that the sample has in the saved tensors and that its recursion does not write:
+// frames beyond the input length (all frames, if `frames` is 0) and the columns of padding.
+template <class In>
+__device__ void clear_rest(const Arguments<In>& a, const Sample& s, int frames) {
+  const CtcDims& d = a.batch.dims;
+  if (a.saved.posteriors != nullptr) {
+    const int64_t width = a.batch.targets_width;
+    int64_t begin = 2 * s.offset + s.n, links = s.offset + s.n;
+    int64_t end = begin + 2 * (width < 0 ? s.L : width) + 1;
+    int64_t links_end = links + (width < 0 ? s.L : width) + 1, links_used = s.L + 1;
+    if (width < 0 && !s.valid) {  // offsets may mean nothing: an even share
+      const int64_t all = 2 * d.targets + d.N, slots = d.targets + d.N;
+      begin = all * s.n / d.N;
+      end = all * (s.n + 1) / d.N;
+      links = slots * s.n / d.N;
+      links_end = slots * (s.n + 1) / d.N;
+      links_used = 0;
+    }
+    const int64_t used = static_cast<int64_t>(frames) * (2 * s.L + 1);
+    fill(a.saved.posteriors, d.T * begin + used, d.T * end);
+    fill(a.saved.links, links + links_used, links_end);
+  }
+  if (!d.from_logits) return;
+  const int first = s.valid || a.statistics_done ? s.frames : 0;
+  for (int64_t t = first + threadIdx.x; t < d.T; t += blockDim.x) {
+    a.saved.row_shift[t * d.N + s.n] = 0;
+    a.saved.row_sum[t * d.N + s.n] = 0;
+  }
+}
+
+template <class In>
+__device__ void write_loss(const Arguments<In>& a, int n, double loss) {
+  using Real = typename RealOf<In>::type;
+  const Real value = static_cast<Real>(loss);
+  a.saved.losses[n] = value;
+  if (a.loss == nullptr) return;
+  a.loss[n] = a.batch.zero_infinity && isinf(value) ? Real(0) : value;
+}
+
+template <class In, int K, bool kMulti>
+__global__ void __launch_bounds__(kMulti ? kMaxThreads : 32 * kRowWarps)
+    samples_kernel(Arguments<In> a) {
+  using Real = typename RealOf<In>::type;
+  Header* header = shared_memory<Header>();
+  const Sample s = read_sample(a, header);
+  if (a.saved.posteriors != nullptr && (s.valid || a.batch.targets_width >= 0)) {
+    link_repeats(a, s);
+  }
+  // A label longer than `longest` needs more frames than there are, or is beyond this kernel.
+  const bool too_long = s.valid && s.L > a.batch.longest && s.L <= s.frames;
+  const bool impossible = s.valid && (s.L > a.batch.longest || (s.frames == 0 && s.L > 0));
+  if (!s.valid || impossible || s.frames == 0) {
+    clear_rest(a, s, 0);
+    const double loss = !s.valid || too_long ? NAN : impossible ? INFINITY : 0.0;
+    if (threadIdx.x == 0) write_loss(a, s.n, loss);
+    return;
+  }
+
+  auto* shared = reinterpret_cast<Scaled<Real>*>(header + 1);
+  const Plan& plan = a.plan;
+  const int64_t block = plan.emissions + 2 * plan.rows;
+  Scaled<Real>* tables = plan.in_shared ? shared + plan.fixed : a.scratch + s.n * block;
+  Lattice<Real> lattice;
+  lattice.frames = s.frames;
+  lattice.L = s.L;
+  lattice.stride = plan.stride;
+  lattice.boundary = shared;
+  lattice.joint = shared + 64;
+  lattice.total = shared + 64 + plan.stride;
+  lattice.emissions = tables;
+  lattice.rows_b = tables + plan.emissions;
+  lattice.rows_l = lattice.rows_b + plan.rows;
+  const int64_t base = a.batch.dims.T * (2 * s.offset + s.n);
+  lattice.posteriors = a.saved.posteriors == nullptr ? nullptr : a.saved.posteriors + base;
+  prepare_frames(a, s, header, lattice.emissions);
+  __syncthreads();
+  run_recursion<Real, K, kMulti>(
+      lattice, [&](int i) { return load_integer(a.batch.targets, s.offset + i); });
+
+  const Scaled<Real> z = *lattice.total;
+  clear_rest(a, s, z.e < kLeast ? 0 : s.frames);
+  if (threadIdx.x != 0) return;
+  FrameSums all{0, 0};
+  for (int w = 0; w < min(kRowWarps, s.frames); ++w) {
+    all.log_scale += header->sums[w].log_scale;
+    all.exponents += header->sums[w].exponents;
+  }
+  constexpr double ln2 = 0.69314718055994530942;
+  double loss = -(all.log_scale + ln2 * static_cast<double>(all.exponents + z.e) +
+                  log(static_cast<double>(z.m)));
+  if (z.e < kLeast) loss = all.log_scale - all.log_scale == 0 ? INFINITY : NAN;
+  write_loss(a, s.n, loss);
+}
+
+// ---- reduction ---------------------------------------------------------------------------------
+
+template <class Real>
+__global__ void __launch_bounds__(256)
+    reduce_kernel(const Real* losses, CtcIntegers target_lengths, int64_t N, bool mean,
+                  bool zero_infinity, Real* loss) {
+  const int thread = threadIdx.x;
+  double sum = 0;
+  for (int64_t n = thread; n < N; n += 256) {
+    double value = losses[n];
+    if (zero_infinity && isinf(value)) value = 0;
+    const int64_t L = mean ? load_integer(target_lengths, n) : 1;
+    sum += mean ? value / (static_cast<double>(L > 1 ? L : 1) * static_cast<double>(N)) : value;
+  }
+  double* sums = shared_memory<double>();
+  sums[thread] = sum;
+  for (int width = 128; width > 0; width /= 2) {
+    __syncthreads();
+    if (thread < width) sums[thread] += sums[thread + width];
+  }
+  if (thread == 0) *loss = static_cast<Real>(sums[0]);
+}
+
+// ---- launchers ---------------------------------------------------------------------------------
+
+template <class In>
+void forward(const CtcCudaBatch& batch, const CtcCudaSaved& saved, void* loss, void* scratch,
+             CUstream_st* stream) {
+  using Real = typename RealOf<In>::type;
+  constexpr const char* name = "ctc_loss";
+  const CtcDims& d = batch.dims;
+  if (d.N == 0) return;
+  if (d.T * d.N > INT32_MAX) fail(name, "log_probs", "have fewer than 2^31 rows", d.T * d.N);
+  if (d.targets > kMostTargets) fail(name, "targets", "have at most 2^29 elements", d.targets);
+  Arguments<In> a{};
+  a.batch = batch;
+  a.x = static_cast<const In*>(batch.x);
+  a.saved = parts_of<Real>(saved, d);
+  a.loss = batch.reduction == CtcReduction::none ? static_cast<Real*>(loss) : nullptr;
+  a.plan = make_plan<Real>(batch, saved.for_gradient);
+  a.scratch = static_cast<Scaled<Real>*>(scratch);
+  a.statistics_done = d.from_logits && d.C >= kLongRow && d.T > 0;
+  if (a.statistics_done) {
+    const LaunchShape rows{
+        {static_cast<unsigned>(d.T * d.N)}, {256}, 8 * sizeof(RowStatistics<Real>), 1, stream};
+    launch(name, rows_kernel<In>, rows, a);
+  }
+  const Plan& plan = a.plan;
+  LaunchShape samples{{static_cast<unsigned>(d.N)}, {32 * kRowWarps}, 0, 1, stream};
+  samples.shared_bytes =
+      sizeof(Header) +
+      slots_bytes<Real>(plan.fixed + (plan.in_shared ? plan.emissions + 2 * plan.rows : 0));
+  // Pairs per lane: 1 in one warp per direction, then several warps with as many as they need.
+  const auto start = [&](auto kernel, unsigned pairs) {
+    const unsigned per_warp = 32 * pairs;
+    const unsigned warps = 2 * ((static_cast<unsigned>(plan.stride) + per_warp - 1) / per_warp);
+    samples.block = dim3(32 * (warps > kRowWarps ? warps : kRowWarps));
+    launch(name, kernel, samples, a);
+  };
+  if (plan.stride <= 32) {
+    start(samples_kernel<In, 1, false>, 1);
+  } else if (plan.stride <= kMaxThreads) {
+    start(samples_kernel<In, 2, true>, 2);
+  } else {
+    static_assert(kCtcCudaLongest + 1 <= 2 * kMaxThreads, "4 pairs a lane, half the lanes");
+    start(samples_kernel<In, 4, true>, 4);
+  }
+  if (batch.reduction == CtcReduction::none) return;
+  const LaunchShape one{{1}, {256}, 256 * sizeof(double), 1, stream};
+  launch(name, reduce_kernel<Real>, one, static_cast<const Real*>(a.saved.losses),
+         batch.target_lengths, d.N, batch.reduction == CtcReduction::mean, batch.zero_infinity,
+         static_cast<Real*>(loss));
+}
+
+}  // namespace
+
+size_t ctc_cuda_scratch_bytes(const CtcCudaBatch& batch, bool for_gradient) {
+  const auto bytes = [&](auto real) -> size_t {
+    using Real = decltype(real);
+    const Plan plan = make_plan<Real>(batch, for_gradient);
+    const int64_t slots = plan.emissions + 2 * plan.rows;
+    return plan.in_shared ? 0 : slots_bytes<Real>(batch.dims.N * slots);
+  };
+  return batch.type == CtcType::f64 ? bytes(0.0) : bytes(0.0f);
+}
+
+void ctc_cuda_forward(const CtcCudaBatch& batch, const CtcCudaSaved& saved, void* loss,
+                      void* scratch, CUstream_st* stream) {
+  switch (batch.type) {
+    case CtcType::f32:
+      return forward<float>(batch, saved, loss, scratch, stream);
+    case CtcType::f64:
+      return forward<double>(batch, saved, loss, scratch, stream);
+    case CtcType::f16:
+      return forward<__half>(batch, saved, loss, scratch, stream);
+    case CtcType::bf16:
+      return forward<__nv_bfloat16>(batch, saved, loss, scratch, stream);
+  }
+}
+
+}  // namespace crnn

@@ -284,6 +284,13 @@ static inline void exp_each(typename M::V (&x)[K]) {
 #endif
 }
 
+template <class M>
+static inline typename M::V exp_real(typename M::V x) {
+  typename M::V v[1] = {x};
+  exp_each<M>(v);
+  return v[0];
+}
+
 // ---- mantissa * 2^exponent --------------------------------------------------------------------
 
 template <class M>

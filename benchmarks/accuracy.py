@@ -1,12 +1,14 @@
 """Word accuracy of a model on labelled images: `python -m benchmarks.accuracy NAME=PATH ...`.
 
-Each PATH is a data set (see `crnn eval --help`); NAME is what the
-results call it. One line per data set is appended to benchmarks/results/accuracy.jsonl.
+Each PATH is a data set (see `crnn eval --help`); NAME is what the results call it. Lines go to
+benchmarks/results/accuracy.jsonl: compared on the 36 symbols, once for all labels, once for those
+of letters and digits only, and once with each of the lexicons that the images have.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
@@ -16,7 +18,7 @@ import torch
 from benchmarks.record import RESULTS, environment
 from crnn import Recognizer
 from crnn.data import open_dataset
-from crnn.evaluation import evaluate
+from crnn.evaluation import PROTOCOLS, Score, Search, evaluate
 
 
 def main() -> int:
@@ -35,19 +37,49 @@ def main() -> int:
     options = ["--model", args.model, "--threads", str(args.threads)]
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *shown, *options])
     for name, item in zip(names, args.data, strict=True):
-        score = evaluate(recognizer, open_dataset(item.partition("=")[2]))
-        print(f"{name}: {score}")
-        line = {
-            "case": {"images": name},
-            "implementation": args.model,
-            **score.to_dict(),
-            **environment(),
-            "command": command,
-        }
-        if not args.no_record:
-            with (RESULTS / "accuracy.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        dataset = open_dataset(item.partition("=")[2])
+        searches = [Search(), *(Search(lexicon) for lexicon in dataset.lexicons)]
+        scores = evaluate(recognizer, dataset, PROTOCOLS["36"], searches, data=name)
+        for score in [*scores, *_alphanumeric(scores[0])]:
+            print(f"{name}, {score.protocol}, lexicon {score.lexicon}: {score}")
+            if not args.no_record:
+                _record(score, args.model, command)
     return 0
+
+
+def _alphanumeric(score: Score) -> list[Score]:
+    """`score` without labels that hold other symbols; none where there are no such labels."""
+    rule = PROTOCOLS["alnum"]
+    kept = tuple(o for o in score.outcomes if rule.scores(o.name, o.label))
+    if len(kept) == score.count:
+        return []
+    share = len(kept) / score.count
+    return [
+        dataclasses.replace(
+            score,
+            protocol=rule.name,
+            outcomes=kept,
+            skipped=score.skipped + score.count - len(kept),
+            network_seconds=score.network_seconds * share,
+            search_seconds=score.search_seconds * share,
+        )
+    ]
+
+
+def _record(score: Score, model: str, command: str) -> None:
+    figures = score.to_dict()
+    case = {"images": score.data, "protocol": score.protocol, "lexicon": score.lexicon}
+    for key in (*case, "data", "model", "by_length", "confusions"):
+        figures.pop(key, None)
+    line = {
+        "case": case,
+        "implementation": model,
+        **figures,
+        **environment(),
+        "command": command,
+    }
+    with (RESULTS / "accuracy.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -56,13 +56,19 @@ def speed_table(lines: list[Line]) -> str:
 
 
 def accuracy_table(lines: list[Line]) -> str:
-    """Each data set: words, accuracy with its interval, 1-NED."""
-    rows = ["| images | model | words | word accuracy % (95 % interval) | 1-NED | ms per image |"]
-    rows.append("|---|---|---:|---:|---:|---:|")
+    """Each data set and lexicon: words, accuracy with its interval, 1-NED."""
+    rows = [
+        "| images | model | lexicon | words | word accuracy % (95 % interval) | 1-NED "
+        "| ms per image |"
+    ]
+    rows.append("|---|---|---|---:|---:|---:|---:|")
     for line in lines:
         low, high = line["interval"]
+        case = line["case"]
+        labels = ", alphanumeric labels" if case["protocol"] == "alnum" else ""
+        lexicon = "–" if case["lexicon"] == "none" else f"{case['lexicon']} words an image"
         rows.append(
-            f"| {line['case']['images']} | {line['implementation']} | {line['count']} "
+            f"| {case['images']}{labels} | {line['implementation']} | {lexicon} | {line['count']} "
             f"| **{100 * line['accuracy']:.1f}** ({100 * low:.1f}–{100 * high:.1f}) "
             f"| {line['distance']:.3f} | {1e3 * line['seconds_per_image']:.1f} |"
         )

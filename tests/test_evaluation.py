@@ -1,24 +1,64 @@
-"""The 36-symbol protocol."""
+"""Protocols, figures and reports of `crnn eval`, on a tiny model whose readings serve as labels."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+import random
+from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from pictures import labelled
+from pictures import labelled, write
+from tiny import save_tiny
 
-from crnn.data import open_dataset
-from crnn.evaluation import evaluate, protocol36, wilson_interval
+from crnn.cli import main
+from crnn.data import Dataset, open_dataset
+from crnn.evaluation import (
+    PROTOCOLS,
+    Outcome,
+    Score,
+    Search,
+    compare,
+    evaluate,
+    load_run,
+    mcnemar,
+    protocol,
+    save_run,
+    wilson_interval,
+)
+from crnn.evaluation.metrics import edits
+from crnn.evaluation.paper import TABLE2, figure4, figure4_plot, table2, table2_text, table3
+from crnn.evaluation.sheet import contact_sheet
+from crnn.recognizer import Recognizer
+from crnn_ext import edit_distance
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+COUNT = 9
 
 
-def test_protocol_drops_case_and_punctuation() -> None:
-    assert protocol36("$10.25") == "1025"
-    assert protocol36("It's É") == "its"
-    assert protocol36("...") == ""
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def recognizer(model: str) -> Recognizer:
+    return Recognizer.from_pretrained(model)
+
+
+@pytest.fixture(scope="module")
+def readings(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the model reads in the images 0, 1, ... of `pictures.labelled`."""
+    folder = tmp_path_factory.mktemp("images")
+    images = [write(folder / f"{i}.png", i) for i in range(COUNT)]
+    texts = [reading.text for reading in recognizer.read(images)]
+    assert all(texts)
+    assert len(set(texts)) == COUNT
+    return texts
+
+
+# ---- figures ----------------------------------------------------------------------------------
 
 
 def test_wilson_interval() -> None:
@@ -30,33 +70,358 @@ def test_wilson_interval() -> None:
     assert wilson_interval(10, 10)[1] == 1.0
 
 
-class FakeRecognizer:
-    """Reads the words of a list, in order; an image without bytes cannot be read."""
-
-    def __init__(self, *texts: str) -> None:
-        self.texts = texts
-
-    def stream(self, images: Iterable[bytes], batch_size: int) -> list[Any]:
-        return [
-            SimpleNamespace(text=text, error=None)
-            if image
-            else SimpleNamespace(text="", error="unreadable")
-            for image, text in zip(images, self.texts, strict=True)
-        ]
+def test_mcnemar() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for b, c in ((0, 0), (1, 0), (5, 5), (2, 11), (30, 10), (480, 540), (5000, 5300)):
+        expected = stats.binomtest(b, b + c).pvalue if b + c else 1.0
+        assert mcnemar(b, c) == pytest.approx(expected, rel=1e-6)
+        assert mcnemar(c, b) == mcnemar(b, c)
 
 
-def test_evaluate_counts(tmp_path: Path) -> None:
-    data = open_dataset(labelled(tmp_path, ["Exit!", "house", "bad", "..."]))
-    (tmp_path / "2.png").unlink()
-    score = evaluate(FakeRecognizer("EXIT", "hose", ""), data)  # type: ignore[arg-type]
-    assert (score.count, score.right, score.skipped, score.failed) == (3, 1, 1, 1)
-    assert score.accuracy == pytest.approx(1 / 3)
-    assert score.distance == pytest.approx((1 + 0.8 + 0) / 3)
-    assert [label for _, label, _ in score.errors] == ["house", "bad"]
+def test_edits() -> None:
+    assert edits("house", "hause") == [("o", "a")]
+    assert edits("abc", "") == [("a", ""), ("b", ""), ("c", "")]
+    assert edits("", "x") == [("", "x")]
+    draw = random.Random(1)
+    for _ in range(200):
+        a, b = ("".join(draw.choices("abc", k=draw.randrange(7))) for _ in range(2))
+        found = edits(a, b)
+        assert len(found) == edit_distance(a, b)
+        assert all(x != y for x, y in found)
+        # What is missing from the one and added by the other accounts for all symbols.
+        lost, won = Counter(x for x, _ in found), Counter(y for _, y in found)
+        del lost[""], won[""]
+        assert Counter(a) - Counter(b) <= lost
+        assert Counter(b) - Counter(a) <= won
 
 
-def test_evaluate_nothing(tmp_path: Path) -> None:
-    data = open_dataset(labelled(tmp_path, ["..."]))
-    score = evaluate(FakeRecognizer(), data)  # type: ignore[arg-type]
-    assert score.count == 0
+def outcome(truth: str, text: str, **options: object) -> Outcome:
+    values = {"name": truth, "label": truth, "reading": text, "truth": truth, "text": text}
+    return Outcome(**{**values, **options})  # type: ignore[arg-type]
+
+
+def score_of(*outcomes: Outcome) -> Score:
+    return Score("data", "model", "36", "none", "", outcomes)
+
+
+def test_score() -> None:
+    score = score_of(
+        outcome("exit", "exit", confidence=0.9),
+        outcome("house", "hose", confidence=0.2),
+        outcome("bad", "", error="unreadable"),
+        outcome("shop", "chop", confidence=0.7, covered=False),
+    )
+    assert (score.count, score.right, score.failed) == (4, 1, 1)
+    assert score.accuracy == 0.25
+    assert score.closeness == pytest.approx((1 + 0.8 + 0 + 0.75) / 4)
+    assert score.character_error_rate == pytest.approx((0 + 1 + 3 + 1) / 16)
+    assert score.covered == 0.75
+    assert [o.truth for o in score.errors] == ["shop", "house", "bad"]
+    assert score.by_length() == {3: (0, 1), 4: (1, 2), 5: (0, 1)}
+    assert score.confusions() == Counter(
+        {("s", "c"): 1, ("u", ""): 1, ("b", ""): 1, ("a", ""): 1, ("d", ""): 1}
+    )
+    assert score.digest == score_of(*reversed(score.outcomes)).digest
+    assert score.digest != score_of(*score.outcomes[1:]).digest
+    # An image that cannot be read is wrong even where nothing is the truth.
+    assert not outcome("", "", error="unreadable").right
+
+
+def test_no_samples() -> None:
+    score = score_of()
     assert math.isnan(score.accuracy)
+    assert score.to_dict()["accuracy"] is None
+    assert str(score).startswith("no labelled words")
+
+
+def test_compare() -> None:
+    first = score_of(outcome("a", "a"), outcome("b", "b"), outcome("c", "x"), outcome("d", "x"))
+    second = score_of(outcome("d", "x"), outcome("c", "c"), outcome("a", "a"), outcome("b", "y"))
+    found = compare(first, second)
+    assert (found.both, found.only_first, found.only_second, found.neither) == (1, 1, 1, 1)
+    assert found.p == 1.0
+    with pytest.raises(ValueError, match="must score the same samples, got 1 that only one has"):
+        compare(first, score_of(*second.outcomes[1:]))
+
+
+# ---- protocols --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "normal"),
+    [
+        ("36", "$10.25", "1025"),
+        ("36", "It's É", "its"),
+        ("62", "It's É", "Its"),
+        ("94", "It's É 5€", "It's5"),
+    ],
+)
+def test_normalise(name: str, text: str, normal: str) -> None:
+    assert protocol(name).normalise(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("name", "scored"),
+    [
+        ("36", ["Exit", "it", "it's", "a b", "5"]),
+        ("62", ["Exit", "it", "it's", "a b", "5"]),
+        ("94", ["Exit", "it", "it's", "a b", "5", "..."]),
+        ("alnum", ["Exit", "it", "5"]),
+        ("ic03-867", ["Exit"]),
+        ("ic13-1095", ["Exit", "it", "it's", "a b", "5"]),
+        ("ic13-1015", ["Exit", "it", "5"]),
+        ("ic13-857", ["Exit"]),
+        ("ic15-2077", ["Exit", "it", "it's", "a b", "5"]),
+    ],
+)
+def test_which_labels_are_scored(name: str, scored: list[str]) -> None:
+    labels = ["Exit", "it", "it's", "a b", "5", "...", "", "né"]
+    if name in ("36", "62", "94", "ic13-1095", "ic15-2077"):
+        scored = [*scored, "né"]
+    assert [label for label in labels if protocol(name).scores("x", label)] == scored
+
+
+def test_lists(tmp_path: Path) -> None:
+    for name in ("ic03-860", "ic15-1811"):
+        with pytest.raises(ValueError, match=rf"{name} is a list of images that no rule reprod"):
+            protocol(name)
+    with pytest.raises(ValueError, match="protocol must be one of 36, 62, 94"):
+        protocol("37")
+    with pytest.raises(ValueError, match="manifest must be a readable text file"):
+        protocol("36", tmp_path / "none")
+    manifest = tmp_path / "list.txt"
+    manifest.write_text("word_1.png\nsub/word_2.png\tignored\n\n000000007\n")
+    rules = protocol("ic15-1811", manifest)
+    assert rules.digest is not None
+    assert rules.scores("/data/sub/word_2.png", "exit")
+    assert rules.scores("word_1.png", "exit")
+    assert rules.scores("/data/a.lmdb#000000007", "exit")
+    assert not rules.scores("/data/word_2.png", "exit")
+    assert not rules.scores("xword_1.png", "exit")
+    assert not rules.scores("word_1.png", "it's")
+
+
+# ---- evaluation -------------------------------------------------------------------------------
+
+
+def test_lexicon_free(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
+    labels = [text.upper() + "!" for text in readings]
+    labels[1], labels[2] = "wrong", "..."
+    data = open_dataset(labelled(tmp_path, labels))
+    (tmp_path / "3.png").write_bytes(b"broken")
+    scores = [evaluate(recognizer, data, batch_size=size)[0] for size in (1, 4, 64)]
+    for score in scores:
+        assert (score.count, score.right, score.skipped, score.failed) == (8, 6, 1, 1)
+        assert [o.name for o in score.outcomes] == [
+            f"{tmp_path}/{i}.png" for i in range(COUNT) if i != 2
+        ]
+        assert {o.name[-5:] for o in score.errors} == {"1.png", "3.png"}
+        assert score.errors[0].text == readings[1]
+        # An image's reading does not depend on its batch.
+        assert [o.reading for o in score.outcomes] == [o.reading for o in scores[0].outcomes]
+    same = recognizer.read(tmp_path / "0.png")
+    assert scores[0].outcomes[0].confidence == pytest.approx(same.confidence, rel=1e-5)
+
+
+def with_lexicons(folder: Path, readings: list[str]) -> Dataset:
+    """Image i has its reading and two other words to choose from; 0 lacks its own."""
+    labelled(folder, readings)
+    words = [[*(readings[0:0] if i == 0 else [t]), "HEAD", "zz!"] for i, t in enumerate(readings)]
+    rows = [f"{i}.png\t{','.join(w.upper() for w in words[i])}" for i in range(len(readings))]
+    (folder / "lex50.tsv").write_text("\n".join(rows))
+    return open_dataset(folder)
+
+
+def test_lexicon_based(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
+    data = with_lexicons(tmp_path, readings)
+    (tmp_path / "words.txt").write_text("\n".join(readings[:4]) + "\n\n")
+    searches = [
+        Search(), Search("50"), Search("image", "bk-tree", 0), Search("full"),
+        Search(str(tmp_path / "words.txt"), "exhaustive"),
+    ]  # fmt: skip
+    free, own, tree, full, file = evaluate(recognizer, data, PROTOCOLS["36"], searches)
+    assert free.right == COUNT
+    assert [o.text for o in own.outcomes] == ["head", *readings[1:]]
+    assert own.covered == pytest.approx((COUNT - 1) / COUNT)
+    assert (own.lexicon, own.method, tree.lexicon, tree.method) == (
+        "50", "exact", "50", "bk-tree delta=0",
+    )  # fmt: skip
+    # The BK-tree keeps the reading where no word lies within delta.
+    assert [o.text for o in tree.outcomes] == readings
+    assert {o.text for o in full.outcomes} <= {*readings[1:], "head"}
+    assert [o.text for o in file.outcomes][:4] == readings[:4]
+    assert file.covered == pytest.approx(4 / COUNT)
+
+
+def test_an_image_without_words(
+    recognizer: Recognizer, readings: list[str], tmp_path: Path
+) -> None:
+    labelled(tmp_path, readings[:2])
+    (tmp_path / "lex50.tsv").write_text(f"0.png\t{readings[0]}\n1.png\tzz,???\n")
+    (score,) = evaluate(recognizer, open_dataset(tmp_path), PROTOCOLS["36"], [Search("50")])
+    assert [o.text for o in score.outcomes] == [readings[0], ""]
+    assert score.right == 1
+
+
+def test_lexicons_that_cannot_be_had(
+    recognizer: Recognizer, readings: list[str], tmp_path: Path
+) -> None:
+    data = open_dataset(labelled(tmp_path, readings[:2]))
+    with pytest.raises(ValueError, match="must have a lexicon for each image, got none"):
+        evaluate(recognizer, data, searches=[Search("image")])
+    with pytest.raises(
+        ValueError, match=r"lexicon must be one of none, image, full, or a readable"
+    ):
+        evaluate(recognizer, data, searches=[Search("50")])
+
+
+def test_a_manifest_must_be_complete(
+    recognizer: Recognizer, readings: list[str], tmp_path: Path
+) -> None:
+    data = open_dataset(labelled(tmp_path, readings[:3]))
+    manifest = tmp_path / "list"
+    manifest.write_text("0.png\n2.png\n")
+    (score,) = evaluate(recognizer, data, protocol("36", manifest))
+    assert [o.name for o in score.outcomes] == [f"{tmp_path}/0.png", f"{tmp_path}/2.png"]
+    assert score.protocol.startswith("36 ")
+    manifest.write_text("0.png\n9.png\n")
+    with pytest.raises(ValueError, match=r"must have all 2 images of the manifest .* got 1"):
+        evaluate(recognizer, data, protocol("36", manifest))
+
+
+def test_a_saved_run(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
+    data = open_dataset(labelled(tmp_path, [*readings[:3], "wrong"]))
+    scores = evaluate(recognizer, data, PROTOCOLS["ic13-1015"], model="tiny")
+    save_run(tmp_path / "run.json", scores)
+    assert [s.outcomes for s in load_run(tmp_path / "run.json")] == [scores[0].outcomes]
+    (loaded,) = load_run(tmp_path / "run.json")
+    figures, expected = loaded.to_dict(), scores[0].to_dict()
+    for key in ("seconds_per_image", "search_seconds_per_image"):
+        assert figures.pop(key) == pytest.approx(expected.pop(key))
+    assert figures == expected
+    assert "NOT the 1015 words of ic13-1015" in str(loaded)
+    for content in ("", "[{}]", "3", '[{"samples": [{"name": 1}]}]'):
+        (tmp_path / "run.json").write_text(content)
+        with pytest.raises(ValueError, match="must be a run saved with --output"):
+            load_run(tmp_path / "run.json")
+
+
+# ---- reports ----------------------------------------------------------------------------------
+
+
+def test_contact_sheet(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
+    data = open_dataset(labelled(tmp_path, ["wrong"] * 8))
+    (tmp_path / "7.png").write_bytes(b"broken")
+    (score,) = evaluate(recognizer, data)
+    sheet = contact_sheet(data, score.errors, "title")
+    assert sheet.size == (6 * 220, 2 * 118 + 24)
+    cells = [sheet.crop((x * 220, 24, x * 220 + 220, 142)) for x in range(6)]
+    assert len({cell.tobytes() for cell in cells}) == 6
+    assert contact_sheet(data, []).size[1] >= 24
+
+
+def test_table2(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
+    svt = with_lexicons(tmp_path / "svt", readings)
+    ic03 = with_lexicons(tmp_path / "ic03", readings)
+    (tmp_path / "large.txt").write_text("\n".join(readings))
+    columns = table2(
+        recognizer,
+        {"svt": svt, "ic03": ic03},
+        model="tiny",
+        lexicon_50k=str(tmp_path / "large.txt"),
+    )
+    found = {(c.data, c.lexicon): s for c, s in columns if s is not None}
+    assert list(found) == [
+        ("svt", "50"), ("svt", "none"),
+        ("ic03", "50"), ("ic03", "full"), ("ic03", "50k"), ("ic03", "none"),
+    ]  # fmt: skip
+    assert found["svt", "none"].accuracy == found["ic03", "50k"].accuracy == 1.0
+    assert found["ic03", "50k"].method == "bk-tree delta=3"
+    text = table2_text(columns, "tiny")
+    assert (
+        "| CRNN (the paper) | 97.6 | 94.4 | 78.2 | 96.4 | 80.8 | 98.7 | 97.6 | 95.5 | 89.4 | 86.7 |"
+        in text
+    )
+    assert "| tiny | – | – | – | **88.9** | **100.0** |" in text
+    assert "svt 50: 88.9% of words in it" in text
+    assert "not the 867 of ic03-867" in text
+    assert len(columns) == len(TABLE2)
+    with pytest.raises(ValueError, match="must be named iiit5k, svt, ic03, ic13, got 'cute'"):
+        table2(recognizer, {"cute": svt})
+
+
+def test_figure4(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
+    labels = [text[:-1] or "a" for text in readings]  # each one edit from its reading
+    data = open_dataset(labelled(tmp_path, labels))
+    (tmp_path / "words").write_text("\n".join(labels))
+    scores = figure4(recognizer, data, str(tmp_path / "words"))
+    assert [s.method for s in scores] == [
+        *(f"bk-tree delta={d}" for d in range(6)), "exact", "exhaustive",
+    ]  # fmt: skip
+    assert scores[0].right < scores[1].right
+    assert scores[6].right == scores[7].right
+    pytest.importorskip("matplotlib")
+    figure4_plot(scores, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_table3(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
+    data = open_dataset(labelled(tmp_path, readings[:3]))
+    (tmp_path / "0.png").write_bytes(b"broken")
+    (tmp_path / "words").write_text("head\nfeed\n")
+    figures = table3(recognizer, data, str(tmp_path / "words"))
+    assert figures["parameters"] == sum(p.numel() for p in recognizer.model.parameters())
+    assert figures["megabytes_float32"] == pytest.approx(figures["parameters"] * 4e-6)
+    assert figures["images"] == 2
+    assert figures["ms"] > 0
+    assert figures["ms_50k"] > 0
+
+
+# ---- the command ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def words(readings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set "words", in the current folder, with one label that is wrong."""
+    with_lexicons(tmp_path / "words", ["bead", *readings[1:]])
+    monkeypatch.chdir(tmp_path)
+    return Path("words")
+
+
+def test_eval_command(
+    model: str, words: Path, readings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["eval", model, "w=words", "--errors", "5", "--details", "--sheet", "e.png"]
+    assert main([*arguments, "--output", "run.json"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("w: 88.9% (56.5%-98.0%), 8 of 9 words, ")
+    assert f"  words/0.png: 'bead' read as {readings[0]!r} (" in out
+    assert "most frequent edits" in out
+    assert err == "  wrote e.png\n"
+    assert main(["eval", model, "words", "--json", "--lexicon", "50", "--compare", "run.json"]) == 0
+    figures, comparison = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (figures["right"], figures["lexicon"]) == (8, "50")
+    assert comparison["comparison"]["both"] == 8
+    assert main(["eval", model, "words", "--compare", model]) == 0
+    assert "McNemar p = 1: no difference shown" in capsys.readouterr().out
+    (words / "1.png").write_bytes(b"")
+    assert main(["eval", model, "words"]) == 1
+
+
+def test_the_papers_commands(
+    model: str, words: Path, readings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("large.txt").write_text("\n".join(readings))
+    assert main(["eval", model, "svt=words", "--table2"]) == 0
+    assert "| **88.9** |" in capsys.readouterr().out
+    assert main(["eval", model, "words", "--figure4", "--lexicon", "large.txt", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    assert main(["eval", model, "words", "--table3"]) == 0
+    assert "(the paper: 8.3 M)" in capsys.readouterr().out
+    assert main(["eval", model, "words", "--figure4"]) == 2
+    assert main(["eval", model, "words", "--protocol", "ic15-1811"]) == 2
+    assert "give it with --manifest" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "--protocols"])
+    assert ended.value.code == 0
+    assert "ic03-860   ICDAR 2003 test" in capsys.readouterr().out

@@ -1,8 +1,9 @@
 """Measure word accuracy on labelled images.
 
-Counts the words read exactly right, compared case-insensitively on 0-9 and a-z as the field's
-benchmarks do. A data set is LMDB, a label file (tab-separated, ICDAR, MJSynth, CSV, JSON, SVT's
-XML, IIIT5K's .mat), a folder that holds one, or images with .gt.txt files or telling names.
+Words read exactly right, under a named protocol of the field (see --protocols), without a
+lexicon or with one. A data set is LMDB, a label file (tab-separated, ICDAR, MJSynth, CSV, JSON,
+SVT's XML, IIIT5K's .mat), a folder that holds one, or images with .gt.txt files or telling names;
+NAME=PATH gives it a name.
 
 exit status: 0, or 1 if an image could not be read, or 2 if nothing could be done.
 """
@@ -11,40 +12,276 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crnn.data import Dataset
+    from crnn.evaluation import Protocol, Score
+    from crnn.recognizer import Recognizer
 
 EXAMPLES = """\
-  crnn eval small examples/
-  crnn eval runs/mine/model.safetensors IIIT5K/gt.tsv SVT/ --errors 20
+  crnn eval small examples/ --errors 20
+  crnn eval small SVT/test.xml --lexicon 50                    each image's own 50 words
+  crnn eval small IC13/gt.txt --protocol ic13-1015 --details --sheet errors.png
+  crnn eval runs/a/model.safetensors SVT/ --compare runs/b/model.safetensors
+  crnn eval small iiit5k=IIIT5K/testdata.mat svt=SVT/test.xml --table2
+  crnn eval small IC03/ --figure4 --lexicon words50k.txt --plot figure4.png
+  crnn eval small IC03/ --table3                               size, and time per image
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `crnn eval`."""
     parser.add_argument("model", help="name of a pretrained model, or a model file")
-    parser.add_argument("data", nargs="+", help="data sets")
+    parser.add_argument("data", nargs="+", metavar="[NAME=]DATA", help="data sets")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time")
-    parser.add_argument("--errors", type=int, default=0, metavar="N", help="print N wrong readings")
-    parser.add_argument("--json", action="store_true", help="one JSON object per data set")
+    parser.add_argument(
+        "--protocol",
+        default="36",
+        help="what is scored and how: 36, 62, 94, alnum, ic13-1015... (default: %(default)s)",
+    )
+    parser.add_argument("--protocols", action=_ListProtocols, help="list them and their sources")
+    parser.add_argument(
+        "--manifest", metavar="FILE", help="score only the images of this list, one name a line"
+    )
+    words = parser.add_argument_group("lexicon")
+    words.add_argument(
+        "--lexicon",
+        default="none",
+        help="none; 50 or 1k (those that the data set has for each image); image (the smallest of "
+        "them); full (all of those, or all labels); or a file of one word a line",
+    )
+    words.add_argument(
+        "--method",
+        choices=("exact", "bk-tree", "exhaustive"),
+        default="exact",
+        help="how to search it (default: %(default)s; --table2 searches the 50k words by bk-tree)",
+    )
+    words.add_argument("--delta", type=int, default=3, help="of bk-tree (default: %(default)s)")
+    report = parser.add_argument_group("report")
+    report.add_argument("--errors", type=int, default=0, metavar="N", help="print N wrong readings")
+    report.add_argument("--details", action="store_true", help="by length, and confused symbols")
+    report.add_argument("--sheet", metavar="FILE", help="picture of the most confident errors")
+    report.add_argument("--compare", metavar="MODEL_OR_RUN", help="McNemar's test against another")
+    report.add_argument("--output", metavar="FILE", help="save all readings, for --compare")
+    report.add_argument("--json", action="store_true", help="one JSON object per data set")
+    paper = parser.add_argument_group("the paper's").add_mutually_exclusive_group()
+    paper.add_argument(
+        "--table2",
+        action="store_true",
+        help="accuracies in its layout, of data named iiit5k, svt, ic03, ic13; --lexicon: its 50k",
+    )
+    paper.add_argument("--figure4", action="store_true", help="accuracy and time over delta = 0..5")
+    paper.add_argument("--table3", action="store_true", help="parameters, size, time per image")
+    parser.add_argument("--plot", metavar="FILE", help="draw figure 4 (matplotlib)")
+
+
+class _ListProtocols(argparse.Action):
+    """Prints the protocols and ends, as --help does."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from crnn.evaluation import PROTOCOLS
+
+        for known in PROTOCOLS.values():
+            print(f"{known.name:<10} {known.about}{' [list needed]' if known.manifest else ''}")
+        parser.exit()
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate each data set; 1 if an image could not be read."""
     from crnn.cli import CommandError
-    from crnn.data import open_dataset
-    from crnn.evaluation import Score, evaluate
+    from crnn.evaluation import protocol
     from crnn.recognizer import Recognizer
 
-    failed = 0
     try:
+        rules = protocol(args.protocol, args.manifest)
         recognizer = Recognizer.from_pretrained(args.model, device=args.device)
-        for source in args.data:
-            score: Score = evaluate(recognizer, open_dataset(source), args.batch_size)
-            failed += score.failed
-            figures = json.dumps({"data": source, **score.to_dict()})
-            print(figures if args.json else f"{source}: {score}")
-            for name, label, reading in score.errors[: args.errors]:
-                print(f"  {name}: {label!r} read as {reading.text!r}")
-    except ValueError as error:
+        if args.table2:
+            return _table2(args, recognizer, rules)
+        if args.figure4:
+            return _figure4(args, recognizer, rules)
+        if args.table3:
+            return _table3(args, recognizer)
+        return _evaluate(args, recognizer, rules)
+    except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
+
+
+def _evaluate(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -> int:
+    from crnn.evaluation import save_run
+
+    scores: list[Score] = []
+    others = _others(args)
+    for number, (name, dataset) in enumerate(_datasets(args.data).items()):
+        score = _score(args, recognizer, args.model, name, dataset, rules)
+        scores.append(score)
+        print(json.dumps(score.to_dict()) if args.json else f"{name}: {score}")
+        if others is not None:
+            other = others if isinstance(others, list) else None
+            second = (
+                other[min(number, len(other) - 1)]
+                if other is not None
+                else _score(args, others, args.compare, name, dataset, rules)
+            )
+            _print_comparison(args, score, second)
+        _report(args, dataset, score, number)
+    if args.output:
+        save_run(args.output, scores)
+    return 1 if any(score.failed for score in scores) else 0
+
+
+def _others(args: argparse.Namespace) -> Any:
+    """What to compare with: scores of a saved run, a recognizer, or None."""
+    from crnn.evaluation import load_run
+    from crnn.recognizer import Recognizer
+
+    if args.compare is None:
+        return None
+    if args.compare.endswith(".json"):
+        return load_run(args.compare)
+    return Recognizer.from_pretrained(args.compare, device=args.device)
+
+
+def _score(
+    args: argparse.Namespace,
+    recognizer: Recognizer,
+    model: str,
+    name: str,
+    dataset: Dataset,
+    rules: Protocol,
+) -> Score:
+    from crnn.evaluation import Search, evaluate
+
+    search = Search(args.lexicon, args.method, args.delta)
+    with _bar(len(dataset)) as bar:
+        (score,) = evaluate(
+            recognizer, dataset, rules, [search], data=name, model=model,
+            batch_size=args.batch_size, progress=bar.update,
+        )  # fmt: skip
+    return score
+
+
+def _print_comparison(args: argparse.Namespace, first: Score, second: Score) -> None:
+    from crnn.evaluation import compare
+
+    comparison = compare(first, second)
+    if args.json:
+        print(json.dumps({"other": second.to_dict(), "comparison": comparison.to_dict()}))
+    else:
+        print(f"  against {second.model}: {second}\n  {comparison}")
+
+
+def _report(args: argparse.Namespace, dataset: Dataset, score: Score, number: int) -> None:
+    for outcome in score.errors[: args.errors]:
+        reason = outcome.error or f"read as {outcome.reading!r} ({outcome.confidence:.0%})"
+        print(f"  {outcome.name}: {outcome.label!r} {reason}")
+    if args.details:
+        print("  length  right  words  share")
+        for length, (right, count) in score.by_length().items():
+            print(f"  {length:>6} {right:>6} {count:>6} {right / count:>6.1%}")
+        print("  most frequent edits, truth > reading")
+        for (truth, text), count in score.confusions().most_common(20):
+            print(f"  {count:>6}  {truth or '(none)'} > {text or '(none)'}")
+    if args.sheet:
+        from crnn.evaluation.sheet import contact_sheet
+
+        path = args.sheet if number == 0 else f"{number + 1}_{args.sheet}"
+        contact_sheet(dataset, score.errors[: args.errors or 60], f"{score.data}: {score}").save(
+            path
+        )
+        print(f"  wrote {path}", file=sys.stderr)
+
+
+def _table2(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -> int:
+    from crnn.evaluation import save_run
+    from crnn.evaluation.paper import table2, table2_text
+
+    datasets = _datasets(args.data)
+    given = {"ic03": rules} if args.manifest else {}
+    large = "" if args.lexicon == "none" else args.lexicon
+    with _bar(sum(map(len, datasets.values()))) as bar:
+        columns = table2(
+            recognizer, datasets, model=args.model, lexicon_50k=large,
+            method=args.method, protocols=given, progress=bar.update,
+        )  # fmt: skip
+    scores = [score for _, score in columns if score is not None]
+    if args.json:
+        for score in scores:
+            print(json.dumps(score.to_dict()))
+    else:
+        print(table2_text(columns, args.model))
+    if args.output:
+        save_run(args.output, scores)
+    return 1 if any(score.failed for score in scores) else 0
+
+
+def _figure4(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -> int:
+    from crnn.evaluation.paper import figure4, figure4_plot, figure4_text
+
+    if args.lexicon == "none":
+        raise ValueError("figure4: lexicon must be given, got none; see --lexicon")
+    failed = 0
+    for name, dataset in _datasets(args.data).items():
+        with _bar(len(dataset)) as bar:
+            scores = figure4(
+                recognizer, dataset, args.lexicon, protocol=rules,
+                reference=("exact", "exhaustive"), data=name, model=args.model,
+                progress=bar.update,
+            )  # fmt: skip
+        if args.json:
+            for score in scores:
+                print(json.dumps(score.to_dict()))
+        else:
+            print(f"{name}, {args.lexicon}\n\n{figure4_text(scores)}")
+        if args.plot:
+            figure4_plot(scores, args.plot)
+        failed += scores[0].failed
     return 1 if failed else 0
+
+
+def _table3(args: argparse.Namespace, recognizer: Recognizer) -> int:
+    from crnn.evaluation.paper import table3
+
+    (dataset, *_) = _datasets(args.data).values()
+    large = "" if args.lexicon == "none" else args.lexicon
+    figures = table3(recognizer, dataset, large)
+    if args.json:
+        print(json.dumps({"model": args.model, **figures}))
+        return 0
+    print(f"parameters            {figures['parameters'] / 1e6:.2f} M   (the paper: 8.3 M)")
+    print(f"size, float32         {figures['megabytes_float32']:.1f} MB   (the paper: 33 MB)")
+    print(f"size, float16         {figures['megabytes_float16']:.1f} MB")
+    times = (("ms", "no lexicon", 160), ("ms_50k", "with the lexicon", 530))
+    for key, name, paper in times:
+        if figures.get(key) is not None:
+            print(
+                f"{name:<21} {figures[key]:.2f} ms per image, {figures['threads']} threads   "
+                f"(the paper: {paper} ms on a K40, IC03{', 50k words' if key != 'ms' else ''})"
+            )
+    return 0
+
+
+def _datasets(sources: list[str]) -> dict[str, Dataset]:
+    """NAME=PATH or PATH of each; what a path holds goes to stderr if part of it is unusable."""
+    from crnn.data import open_dataset
+
+    found = {}
+    for source in sources:
+        name, separator, path = source.partition("=")
+        dataset = open_dataset(path if separator else source)
+        if dataset.problems:
+            print(f"crnn: {dataset}", file=sys.stderr)
+        found[name if separator else source] = dataset
+    return found
+
+
+def _bar(total: int) -> Any:
+    """A progress bar on a terminal, after two seconds."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="image", delay=2.0, disable=None, file=sys.stderr)

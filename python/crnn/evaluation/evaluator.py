@@ -1,0 +1,294 @@
+"""`evaluate`: read a data set once, transcribe it in one or several ways, and score each."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from crnn import images
+from crnn.charset import Charset
+from crnn.data import Dataset
+from crnn.evaluation.protocols import PROTOCOLS, Protocol
+from crnn.evaluation.score import Outcome, Score
+from crnn.images import ImageError
+from crnn.recognizer import Recognizer
+from crnn.transcription import Transcriber
+from crnn_ext import Lexicon, LexiconMethod
+
+_BATCHES_AT_ONCE = 8  # batches whose images are sorted by width together
+_LEXICONS_KEPT = 64  # the words of one photograph in SVT share a lexicon
+
+
+@dataclass(frozen=True)
+class Search:
+    """How readings are restricted to a lexicon.
+
+    Attributes:
+        lexicon: "none"; the name of a lexicon that each image has ("50", "1k"), or "image" for
+            the smallest of them; "full" for all those words together, or for all labels where
+            there are none; or a file of one word a line.
+        method, delta: see `crnn_ext.Lexicon.decode`.
+    """
+
+    lexicon: str = "none"
+    method: LexiconMethod = "exact"
+    delta: int = 3
+
+    @property
+    def name(self) -> str:
+        """The method with its parameter; nothing without a lexicon."""
+        if self.lexicon == "none":
+            return ""
+        return f"bk-tree delta={self.delta}" if self.method == "bk-tree" else self.method
+
+
+@dataclass(frozen=True)
+class _Sample:
+    index: int
+    name: str
+    label: str
+
+
+class _Words:
+    """The lexicon of each sample, for the model's charset, as the protocol compares words."""
+
+    def __init__(
+        self,
+        search: Search,
+        dataset: Dataset,
+        samples: Sequence[_Sample],
+        protocol: Protocol,
+        recognizer: Recognizer,
+    ) -> None:
+        self.protocol, self.charset, self.dataset = protocol, recognizer.charset, dataset
+        self.kept: dict[tuple[str, ...], tuple[Lexicon | None, frozenset[str]]] = {}
+        self.shared: tuple[Lexicon | None, frozenset[str]] | None = None
+        self.name = search.lexicon
+        if self.name == "image":
+            if not dataset.lexicons:
+                raise ValueError(
+                    f"eval: {dataset.source} must have a lexicon for each image, got none"
+                )
+            self.name = dataset.lexicons[0]
+        if self.name == "full":
+            self.shared = self._make(_all_words(dataset, samples))
+        elif self.name not in dataset.lexicons:
+            self.shared = self._make(_words_of_file(self.name, dataset))
+
+    def __call__(self, index: int) -> tuple[Lexicon | None, frozenset[str]]:
+        """The lexicon of sample `index` and its words as compared."""
+        if self.shared is not None:
+            return self.shared
+        words = self.dataset.lexicon(index, self.name)
+        if words not in self.kept:
+            if len(self.kept) >= _LEXICONS_KEPT:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[words] = self._make(words)
+        return self.kept[words]
+
+    def _make(self, words: Sequence[str]) -> tuple[Lexicon | None, frozenset[str]]:
+        spelt = {spelling: None for word in words for spelling in self._spellings(word)}
+        readable = [word for word in spelt if not self.charset.unknown(word)]
+        # An image without a word that the model can write cannot be read with its lexicon.
+        lexicon = Lexicon(readable, self.charset.symbols, self.charset.blank) if readable else None
+        return lexicon, frozenset(map(self.protocol.normalise, words))
+
+    def _spellings(self, word: str) -> list[str]:
+        """How a model may write `word`: lists give one case where images have any."""
+        if not self.protocol.fold_case:
+            return [word]
+        known = word if self.charset.multi_character else self.protocol.normalise(word)
+        if self.charset.fold_case:
+            return [known] if known else []
+        return [word, word.lower(), word.upper(), word.capitalize()]
+
+
+def _all_words(dataset: Dataset, samples: Sequence[_Sample]) -> list[str]:
+    if not dataset.lexicons:
+        return list(dict.fromkeys(sample.label for sample in samples))
+    name = dataset.lexicons[0]
+    words = (dataset.lexicon(sample.index, name) for sample in samples)
+    return list(dict.fromkeys(itertools.chain.from_iterable(words)))
+
+
+def _words_of_file(path: str, dataset: Dataset) -> list[str]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(("none", "image", "full", *dataset.lexicons))
+        raise ValueError(
+            f"eval: lexicon must be one of {known}, or a readable text file, got {error}"
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def evaluate(
+    recognizer: Recognizer,
+    dataset: Dataset,
+    protocol: Protocol = PROTOCOLS["36"],
+    searches: Sequence[Search] = (Search(),),
+    *,
+    data: str = "",
+    model: str = "",
+    batch_size: int = 64,
+    progress: Callable[[int], object] = lambda count: None,
+) -> list[Score]:
+    """Read `dataset` and score it under `protocol`, once for each of `searches`.
+
+    The network runs once; every search transcribes the same logits.
+
+    Args:
+        recognizer: the model.
+        dataset: what to read.
+        protocol: what is scored, and how texts are compared.
+        searches: lexicon-free, or with lexicons.
+        data, model: names for the scores.
+        batch_size: images of a batch; changes no result.
+        progress: called after each batch with its number of images.
+
+    Raises:
+        ValueError: a lexicon cannot be had, or a listed image is not in the data set.
+    """
+    samples, skipped = _scored(dataset, protocol)
+    words = [
+        None if search.lexicon == "none" else _Words(search, dataset, samples, protocol, recognizer)
+        for search in searches
+    ]
+    outcomes: list[dict[int, Outcome]] = [{} for _ in searches]
+    network_seconds, search_seconds = 0.0, [0.0] * len(searches)
+    started = time.perf_counter()
+    for batch, logits, lengths, errors in _logits(recognizer, dataset, samples, batch_size):
+        network_seconds += time.perf_counter() - started
+        for k, (search, lexicon) in enumerate(zip(searches, words, strict=True)):
+            started = time.perf_counter()
+            readings = _transcribe(recognizer, search, lexicon, batch, logits, lengths)
+            search_seconds[k] += time.perf_counter() - started
+            for sample, (text, confidence) in zip(batch, readings, strict=True):
+                outcomes[k][sample.index] = _outcome(
+                    protocol, lexicon, sample, text, confidence, errors.get(sample.index)
+                )
+        progress(len(batch))
+        started = time.perf_counter()
+    name = protocol.name if protocol.digest is None else f"{protocol.name} {protocol.digest}"
+    return [
+        Score(
+            data or dataset.source, model, name,
+            search.lexicon if lexicon is None else lexicon.name, search.name,
+            tuple(outcomes[k][sample.index] for sample in samples),
+            skipped, protocol.count, network_seconds, search_seconds[k],
+        )
+        for k, (search, lexicon) in enumerate(zip(searches, words, strict=True))
+    ]  # fmt: skip
+
+
+def _scored(dataset: Dataset, protocol: Protocol) -> tuple[list[_Sample], int]:
+    """The samples that the protocol scores, and how many it leaves out."""
+    samples = []
+    for i in range(len(dataset)):
+        try:
+            sample = _Sample(i, dataset.name(i), dataset.label(i))
+        except ImageError:  # no label: nothing to compare with
+            continue
+        if protocol.scores(sample.name, sample.label):
+            samples.append(sample)
+    if protocol.listed is not None and len(samples) < len(protocol.listed):
+        raise ValueError(
+            f"eval: {dataset.source} must have all {len(protocol.listed)} images of the manifest "
+            f"with labels that {protocol.name} scores, got {len(samples)}"
+        )
+    return samples, len(dataset) - len(samples)
+
+
+def _outcome(
+    protocol: Protocol,
+    words: _Words | None,
+    sample: _Sample,
+    reading: str,
+    confidence: float,
+    error: str | None,
+) -> Outcome:
+    truth = protocol.normalise(sample.label)
+    return Outcome(
+        sample.name, sample.label, reading, truth, protocol.normalise(reading), confidence, error,
+        words is None or truth in words(sample.index)[1],
+    )  # fmt: skip
+
+
+_Batch = tuple[list[_Sample], Tensor, Tensor, dict[int, str]]
+
+
+@torch.inference_mode()
+def _logits(
+    recognizer: Recognizer, dataset: Dataset, samples: Sequence[_Sample], batch_size: int
+) -> Iterator[_Batch]:
+    """Batches of samples with their logits ``[T, N, C]`` and frames ``[N]``, on the CPU.
+
+    An image that cannot be read comes in a batch of its own without frames, with its error.
+    """
+    unread = iter(samples)
+    while window := list(itertools.islice(unread, batch_size * _BATCHES_AT_ONCE)):
+        prepared = {}
+        for sample in window:
+            try:
+                grey = images.load(dataset.image(sample.index), sample.name)
+                prepared[sample] = images.prepare(grey, recognizer.preprocessing).pixels
+            except ImageError as error:
+                empty = torch.zeros(0, 1, recognizer.charset.num_classes)
+                yield [sample], empty, torch.zeros(1, dtype=torch.int64), {sample.index: str(error)}
+        ordered = sorted(prepared, key=lambda sample: prepared[sample].shape[2])
+        for start in range(0, len(ordered), batch_size):
+            batch = ordered[start : start + batch_size]
+            widths = torch.tensor([prepared[sample].shape[2] for sample in batch])
+            pixels = torch.zeros(len(batch), 1, recognizer.preprocessing.height, int(widths.max()))
+            for i, sample in enumerate(batch):
+                pixels[i, :, :, : widths[i]] = prepared[sample]
+            logits, lengths = recognizer.model(
+                pixels.to(recognizer.device), widths.to(recognizer.device)
+            )
+            yield batch, logits.float().cpu(), lengths.cpu(), {}
+
+
+def _transcribe(
+    recognizer: Recognizer,
+    search: Search,
+    words: _Words | None,
+    batch: Sequence[_Sample],
+    logits: Tensor,
+    lengths: Tensor,
+) -> list[tuple[str, float]]:
+    """Text and probability of each sample."""
+    if not len(logits):
+        return [("", 0.0) for _ in batch]
+    charset = recognizer.charset
+    if words is None:
+        transcripts = Transcriber(charset)(logits, lengths)
+        return [
+            ("", 0.0) if t is None else (charset.decode(t.labels), t.probability)
+            for t in transcripts
+        ]
+    log_probs = logits.log_softmax(2)
+    if words.shared is not None:
+        return _decode(words.shared[0], search, log_probs, lengths, charset)
+    readings = []
+    for i, sample in enumerate(batch):
+        frames = log_probs[:, i : i + 1]
+        lexicon = words(sample.index)[0]
+        readings += _decode(lexicon, search, frames, lengths[i : i + 1], charset)
+    return readings
+
+
+def _decode(
+    lexicon: Lexicon | None, search: Search, log_probs: Tensor, lengths: Tensor, charset: Charset
+) -> list[tuple[str, float]]:
+    if lexicon is None:
+        return [("", 0.0)]
+    # The word alone is wanted: "exact" need not search on for its posterior.
+    results = lexicon.decode(log_probs, lengths, search.method, delta=search.delta, tolerance=1.0)
+    return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in results]

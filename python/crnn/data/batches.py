@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from crnn import images
@@ -19,30 +17,22 @@ from crnn.charset import Charset
 from crnn.data.check import needed_frames
 from crnn.data.dataset import Dataset, Problem
 from crnn.images import ImageError
-from crnn.synth.dataset import WIDTHS
+from crnn.synth.dataset import POOL, WIDTHS, Batch
 
-#: Batches that are made together, sorted by width, so that few images change their proportions.
-POOL = 8
-# Pixels of a frame, in all presets; and so many samples may fail in a row before the data set is
+# Pixels of a frame, in all presets; so many samples may fail in a row before the data set is
 # taken to be gone.
 _FRAME = 4
 _ATTEMPTS = 100
 
 
 @dataclass
-class StoredBatch:
-    """Images of one width with their labels.
+class StoredBatch(Batch):
+    """A batch that names the samples which could not be used.
 
     Attributes:
-        images: ``[N, 1, height, width]`` uint8.
-        targets: ``[sum of target_lengths]`` int64, class indices, one label after another.
-        target_lengths: ``[N]`` int64.
-        problems: samples that could not be used in making the pool; on its first batch.
+        problems: of the whole pool, on its first batch.
     """
 
-    images: Tensor
-    targets: Tensor
-    target_lengths: Tensor
     problems: tuple[Problem, ...] = ()
 
 
@@ -184,7 +174,7 @@ def _least_width(classes: Sequence[int]) -> int:
     return _FRAME * needed_frames(classes)
 
 
-class Mixture(TorchDataset[list[Any]]):
+class Mixture(TorchDataset[list[Batch]]):
     """Each pool of synthetic words with one of stored words, their batches shuffled.
 
     Args:
@@ -194,11 +184,11 @@ class Mixture(TorchDataset[list[Any]]):
     """
 
     def __init__(
-        self, synthetic: TorchDataset[list[Any]], stored: StoredWords, seed: int = 0
+        self, synthetic: TorchDataset[list[Batch]], stored: StoredWords, seed: int = 0
     ) -> None:
         self.synthetic, self.stored, self.seed = synthetic, stored, seed
 
-    def __getitem__(self, pool: int) -> list[Any]:
+    def __getitem__(self, pool: int) -> list[Batch]:
         batches = [*self.synthetic[pool], *self.stored[pool]]
         order = np.random.default_rng((self.seed, pool, 3)).permutation(len(batches))
         return [batches[i] for i in order]

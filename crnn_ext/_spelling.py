@@ -19,6 +19,7 @@ class Speller:
             fail("Lexicon", "blank", f"lie in [0, {len(self.symbols)}]", blank)
         self.one_character = all(len(symbol) == 1 for symbol in self.symbols)
         _check_symbols(self.symbols, self.one_character)
+        self._separator = "" if self.one_character else " "
         self._by_class = [*self.symbols[:blank], "\0", *self.symbols[blank:]]
         self._classes = {s: i for i, s in enumerate(self._by_class) if i != blank}
         self._spelling = _C.Spelling("".join(self._by_class), blank) if self.one_character else None
@@ -50,7 +51,7 @@ class Speller:
 
     def text(self, labels: Iterable[int]) -> str:
         """One word."""
-        return ("" if self.one_character else " ").join(map(self._by_class.__getitem__, labels))
+        return self._separator.join([self._by_class[label] for label in labels])
 
     def _encode(self, words: list[str]) -> tuple[_C.WordList, list[int]]:
         if self._spelling is not None:

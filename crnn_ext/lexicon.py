@@ -304,23 +304,25 @@ class Lexicon:
     def _result(self, reading: _C._Reading, n_best: int) -> LexiconResult:
         labels, log_probs, scores, found, total_score, total_probability, looked_at = reading
         outside = min(max(1.0 - total_probability, 0.0), 1.0)
+        text = self._speller.text
         if found == 0:
             return LexiconResult(
                 None, log_probs[0], labels[0], 0.0, None, math.inf, outside, (), looked_at
             )
         words = [
-            ScoredWord(self._speller.text(word), log_prob, min(math.exp(score - total_score), 1.0))
-            for word, log_prob, score in zip(labels, log_probs, scores, strict=True)
+            ScoredWord(text(word), log_prob, min(math.exp(score - total_score), 1.0))
+            for word, log_prob, score in zip(labels[:n_best], log_probs, scores, strict=False)
         ]
+        best = words[0]
         return LexiconResult(
-            word=words[0].word,
-            log_prob=words[0].log_prob,
-            labels=labels[0],
-            posterior=words[0].posterior,
-            runner_up=words[1].word if found > 1 else None,
+            best.word,
+            best.log_prob,
+            labels[0],
+            best.posterior,
+            runner_up=text(labels[1]) if found > 1 else None,
             margin=scores[0] - scores[1] if found > 1 else math.inf,
             outside=outside,
-            n_best=tuple(words[:n_best]),
+            n_best=tuple(words),
             candidates=looked_at,
         )
 

@@ -11,8 +11,9 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kLeast = 1e-280;  // below it, search values may have lost their digits
-constexpr int64_t kMostExpanded = 4096;
-constexpr int64_t kMostKept = int64_t{1} << 19;     // doubles of vectors that best-first keeps
+constexpr int64_t kMostExpanded = 1024;
+constexpr size_t kTogether = 4;                  // prefixes that depth-first expands side by side
+constexpr int64_t kMostKept = int64_t{1} << 19;  // doubles of vectors that best-first keeps
 constexpr int64_t kMostStacked = int64_t{1} << 22;  // doubles of vectors on the depth-first stack
 
 // A prefix whose words are not looked at yet.
@@ -22,6 +23,7 @@ struct Prefix {
   uint32_t node;
   uint32_t slot;  // of its parent's vectors
   uint32_t trie;
+  uint32_t depth;  // labels of the prefix
 };
 
 bool lower(const Prefix& a, const Prefix& b) { return a.bound < b.bound; }
@@ -108,23 +110,33 @@ class Search {
 
   // ---- prefixes -------------------------------------------------------------------------------
 
-  // Computes the vectors of a prefix into `slot` and looks at its children: words are offered,
-  // prefixes go to `next`.
-  template <class Next>
-  void expand(const Prefix& prefix, uint32_t slot, Next&& next) {
+  TrieStep step(const Prefix& prefix, uint32_t slot) {
     const Trie& trie = *index_.tries[prefix.trie];
-    double* all = vectors(slot);
-    double* blank = all + frames_.padded();
-    const double* source = vectors(prefix.slot);
     const uint32_t unit = trie.unit[prefix.node];
-    if (unit == trie.unit[trie.parent[prefix.node]]) source += frames_.padded();
-    trie_advance(source, frames_.column(index_.column_of[unit]), frames_.column(0),
-                 frames_.frames(), frames_.padded(), all, blank);
-    look_at_children(prefix.trie, prefix.node, slot, next);
+    const bool repeated = unit == trie.unit[trie.parent[prefix.node]];
+    double* all = vectors(slot);
+    return {vectors(prefix.slot) + (repeated ? frames_.padded() : 0),
+            frames_.column(index_.column_of[unit]), all, all + frames_.padded()};
   }
 
+  // Computes the vectors of prefixes into their slots.
+  void advance(const Prefix* prefixes, const uint32_t* slots, size_t count) {
+    TrieStep steps[kTogether];
+    int64_t first = frames_.frames();
+    vectors(*std::max_element(slots, slots + count));  // the arena does not move from here on
+    for (size_t i = 0; i < count; ++i) {
+      steps[i] = step(prefixes[i], slots[i]);
+      first = std::min<int64_t>(first, prefixes[i].depth - 1);
+    }
+    trie_advance(steps, static_cast<int64_t>(count), frames_.column(0), first, frames_.frames(),
+                 frames_.padded());
+  }
+
+  // Looks at the children of a prefix, whose vectors are in `slot`: words are offered, prefixes
+  // go to `next`.
   template <class Next>
-  void look_at_children(uint32_t number, uint32_t node, uint32_t slot, Next&& next) {
+  void look_at_children(const Prefix& prefix, uint32_t slot, Next&& next) {
+    const uint32_t number = prefix.trie, node = prefix.node;
     const Trie& trie = *index_.tries[number];
     const uint32_t begin = trie.first_child[node], end = trie.first_child[node + 1];
     const double* all = vectors(slot);
@@ -146,7 +158,8 @@ class Search {
         mass = std::max(0.0, mass - probability) + mass * margin_;
       }
       if (trie.first_child[child] == trie.first_child[child + 1]) continue;
-      if (may_matter(mass * weight, mass)) next(Prefix{mass * weight, mass, child, slot, number});
+      if (!may_matter(mass * weight, mass)) continue;
+      next(Prefix{mass * weight, mass, child, slot, number, prefix.depth + 1});
     }
   }
 
@@ -159,7 +172,7 @@ class Search {
       if (word != Trie::kNone && counts(index_.first_number[k] + word)) {
         offer(index_.first_number[k] + word, frames_.root_total());
       }
-      look_at_children(k, 0, 0, [&](const Prefix& prefix) { push(prefix); });
+      look_at_children({1, 1, 0, 0, k, 0}, 0, [&](const Prefix& prefix) { push(prefix); });
     }
   }
 
@@ -195,38 +208,77 @@ class Search {
       queue_.pop_back();
       rest_ -= prefix.bound;
       rest_mass_ -= prefix.mass;
-      expand(prefix, slots++, [&](const Prefix& child) { push(child); });
+      advance(&prefix, &slots, 1);
+      look_at_children(prefix, slots++, [&](const Prefix& child) { push(child); });
       if (slots % 1024 == 0) poll_interrupt();
     }
     rest_ = rest_mass_ = 0;
   }
 
-  // Empties the queue, the highest bounds first, each subtree to its end.
+  // Empties the queue, the highest bounds first, some subtrees at a time, each to its end.
   void depth_first(uint32_t first_slot) {
     std::sort(queue_.begin(), queue_.end(), lower);
-    std::vector<Prefix> stack;
-    int64_t steps = 0;
-    while (!queue_.empty()) {
+    first_slot_ = first_slot;
+    while (!queue_.empty() && !gave_up_) {
       refresh_rest();
       if (settled(queue_.back().bound, rest_, rest_mass_)) return;
-      rest_ -= queue_.back().bound;
-      rest_mass_ -= queue_.back().mass;
-      stack.push_back(queue_.back());
-      queue_.pop_back();
-      while (!stack.empty()) {
-        const Prefix prefix = stack.back();
-        stack.pop_back();
-        if (!may_matter(prefix.bound, prefix.mass)) continue;
-        const uint32_t slot = std::max(prefix.slot + 1, first_slot);
-        if (int64_t{slot - first_slot} * stride_ > kMostStacked) {
-          gave_up_ = true;
-          return;
-        }
-        expand(prefix, slot, [&](const Prefix& child) { stack.push_back(child); });
-        if (++steps % 1024 == 0) poll_interrupt();
+      for (size_t i = 0; i < kTogether && !queue_.empty(); ++i) {
+        rest_ -= queue_.back().bound;
+        rest_mass_ -= queue_.back().mass;
+        stack_.push_back(queue_.back());
+        queue_.pop_back();
       }
+      empty_the_stack();
     }
     rest_ = rest_mass_ = 0;
+  }
+
+  void empty_the_stack() {
+    int64_t steps = 0;
+    while (!stack_.empty() && !gave_up_) {
+      Prefix group[kTogether];
+      uint32_t slots[kTogether];
+      size_t count = 0;
+      while (count < kTogether && !stack_.empty()) {
+        const Prefix prefix = stack_.back();
+        stack_.pop_back();
+        if (may_matter(prefix.bound, prefix.mass)) {
+          slots[count] = take_slot();
+          group[count++] = prefix;
+        } else {
+          release(prefix.slot);
+        }
+      }
+      if (count == 0) continue;
+      advance(group, slots, count);
+      for (size_t i = 0; i < count; ++i) {
+        uint32_t& users = users_[slots[i] - first_slot_];
+        users = 1;
+        look_at_children(group[i], slots[i], [&](const Prefix& child) {
+          stack_.push_back(child);
+          ++users;
+        });
+        release(slots[i]);
+        release(group[i].slot);
+      }
+      if (++steps % 256 == 0) poll_interrupt();
+    }
+  }
+
+  // Slots of depth-first, each in use until the last of its node's children is expanded.
+  uint32_t take_slot() {
+    if (free_.empty()) {
+      free_.push_back(first_slot_ + static_cast<uint32_t>(users_.size()));
+      users_.push_back(0);
+      gave_up_ = static_cast<int64_t>(users_.size()) * stride_ > kMostStacked;
+    }
+    const uint32_t slot = free_.back();
+    free_.pop_back();
+    return slot;
+  }
+  void release(uint32_t slot) {
+    if (slot < first_slot_) return;
+    if (--users_[slot - first_slot_] == 0) free_.push_back(slot);
   }
 
   // Scores the words within the margin of the n-th best.
@@ -258,6 +310,9 @@ class Search {
 
   std::vector<double> arena_, masses_;
   std::vector<Prefix> queue_;              // a heap, while best-first
+  std::vector<Prefix> stack_;              // while depth-first
+  uint32_t first_slot_ = 0;                // of depth-first; those before are best-first's
+  std::vector<uint32_t> users_, free_;     // of its slots: how many need it; which are free
   std::vector<Found> found_;               // may still be among the best
   std::vector<double> top_;                // the best values, falling, at most wanted_
   double threshold_ = 0;                   // the n-th best value; 0 while there are fewer

@@ -8,11 +8,12 @@ namespace crnn {
 CRNN_TRIE_EXP() { CRNN_DISPATCH(trie_exp, x, columns, padded, maxima, sums); }
 CRNN_TRIE_SCALE() { CRNN_DISPATCH(trie_scale, x, columns, padded, sums); }
 CRNN_TRIE_ADVANCE() {
-  CRNN_DISPATCH(trie_advance, source, column, blank_column, frames, padded, all, blank);
+  CRNN_DISPATCH(trie_advance, steps, count, blank_column, first, frames, padded);
 }
 CRNN_TRIE_MASSES() {
   CRNN_DISPATCH(trie_masses, all, blank, own, columns, padded, units, column_of, count, sums);
 }
+CRNN_TRIE_ENDING() { CRNN_DISPATCH(trie_ending, column, blanks, frames, ending); }
 CRNN_TRIE_DOT() { CRNN_DISPATCH(trie_dot, a, b, padded); }
 
 TrieFrames::TrieFrames(const FrameView& frames, const std::vector<uint32_t>& classes)
@@ -40,6 +41,11 @@ TrieFrames::TrieFrames(const FrameView& frames, const std::vector<uint32_t>& cla
   }
   for (int64_t t = frames_; t < padded_; ++t) sums[static_cast<size_t>(t)] = 1;
   trie_scale(emissions_.data(), columns, padded_, sums.data());
+  blanks_.assign(static_cast<size_t>(padded_), 1);
+  for (int64_t t = frames_ - 1; t > 0; --t) {
+    const auto i = static_cast<size_t>(t);
+    blanks_[i - 1] = blanks_[i] * emissions_[i];
+  }
   root_.assign(static_cast<size_t>(padded_), 0);
   for (int64_t t = 0; t < frames_; ++t) {
     root_[static_cast<size_t>(t)] = root_total_;
@@ -51,13 +57,7 @@ const double* TrieFrames::ending(uint32_t column) {
   std::vector<double>& out = endings_[column];
   if (!out.empty()) return out.data();
   out.resize(static_cast<size_t>(padded_));
-  const double *y = this->column(column), *blank = emissions_.data();
-  double rest = 1, blanks = 1;  // of the frames after t
-  for (int64_t t = frames_ - 1; t >= 0; --t) {
-    out[static_cast<size_t>(t)] = y[t] * rest;
-    rest = y[t] * rest + blank[t] * blanks;
-    blanks *= blank[t];
-  }
+  trie_ending(this->column(column), blanks_.data(), frames_, out.data());
   return out.data();
 }
 

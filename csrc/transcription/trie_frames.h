@@ -48,6 +48,7 @@ class TrieFrames {
   int64_t frames_, padded_;
   double log_scale_ = 0, root_total_ = 1;
   std::vector<double> emissions_, root_;
+  std::vector<double> blanks_;                // the product of y(blank) after each frame
   std::vector<std::vector<double>> endings_;  // of each column; empty until asked for
 };
 

@@ -16,6 +16,25 @@ double dot(const double* a, const double* b, int64_t padded) {
   return sum_across<M>(sum)[0];
 }
 
+template <int K>
+void advance(const TrieStep* steps, const double* blank_column, int64_t first, int64_t frames,
+             int64_t padded) {
+  double label[K] = {}, after_blank[K] = {};
+  for (int64_t t = first; t < frames; ++t) {
+    for (int k = 0; k < K; ++k) {
+      const TrieStep& step = steps[k];
+      step.all[t] = label[k] + after_blank[k];
+      step.blank[t] = after_blank[k];
+      after_blank[k] = after_blank[k] * blank_column[t] + label[k] * blank_column[t];
+      label[k] = label[k] * step.column[t] + step.source[t] * step.column[t];
+    }
+  }
+  for (int k = 0; k < K; ++k) {
+    for (int64_t t = 0; t < first; ++t) steps[k].all[t] = steps[k].blank[t] = 0;
+    for (int64_t t = frames; t < padded; ++t) steps[k].all[t] = steps[k].blank[t] = 0;
+  }
+}
+
 }  // namespace
 
 CRNN_TRIE_EXP() {
@@ -47,20 +66,28 @@ CRNN_TRIE_SCALE() {
 }
 
 CRNN_TRIE_ADVANCE() {
-  double label = 0, after_blank = 0;
-  for (int64_t t = 0; t < frames; ++t) {
-    all[t] = label + after_blank;
-    blank[t] = after_blank;
-    after_blank = after_blank * blank_column[t] + label * blank_column[t];
-    label = label * column[t] + source[t] * column[t];
+  for (; count >= 4; count -= 4, steps += 4) {
+    advance<4>(steps, blank_column, first, frames, padded);
   }
-  for (int64_t t = frames; t < padded; ++t) all[t] = blank[t] = 0;
+  if (count >= 2) {
+    advance<2>(steps, blank_column, first, frames, padded);
+    count -= 2, steps += 2;
+  }
+  if (count == 1) advance<1>(steps, blank_column, first, frames, padded);
 }
 
 CRNN_TRIE_MASSES() {
   for (int64_t i = 0; i < count; ++i) {
     const double* column = columns + static_cast<int64_t>(column_of[units[i]]) * padded;
     sums[i] = dot(units[i] == own ? blank : all, column, padded);
+  }
+}
+
+CRNN_TRIE_ENDING() {
+  double rest = 1;
+  for (int64_t t = frames - 1; t >= 0; --t) {
+    ending[t] = column[t] * rest;
+    if (t > 0) rest = column[t] * rest + blanks[t - 1];
   }
 }
 

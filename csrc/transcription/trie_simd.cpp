@@ -46,11 +46,10 @@ CRNN_TRIE_EXP() {
     top = top > least ? top : M::V{};
     M::V sum{};
     for (int64_t c = 0; c < columns; ++c) {
-      const M::V value = load_real<M>(x + c * padded + t) - top;
-      // exp_real gives the least normal number or so for anything below its range.
-      const M::V y = value > splat_real<M>(-700) ? exp_real<M>(value) : M::V{};
-      store_lanes(x + c * padded + t, y);
-      sum += y;
+      M::V y[1] = {load_real<M>(x + c * padded + t) - top};
+      exp_each<M>(y);
+      store_lanes(x + c * padded + t, y[0]);
+      sum += y[0];
     }
     store_lanes(sums + t, sum);
   }

@@ -44,11 +44,16 @@ _TEXTS = {
     "threads": "threads of torch; 0: its default",
     "device": "cpu or cuda",
     "warmup_samples": "images over which the synthesis grows from clean to hard",
+    "data": "data sets of stored words, see crnn data; half of the batches",
+    "synthetic": "draw synthetic words",
+    "validate": "data sets to read now and then; the best weights go to best.safetensors",
+    "patience": "end after so many validations without a better one; 0: never",
     "words": "word lists (one a line, or hunspell .dic); default: the installed dictionary",
     "fonts": "folders with fonts, or archives of crnn synth pack-fonts; default: the system's",
     "backgrounds": "folders with photographs to blend with",
     "log_every": "steps between log lines",
     "save_every": "steps between saved states",
+    "validate_every": "steps between validations",
 }
 
 

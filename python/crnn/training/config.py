@@ -42,11 +42,17 @@ class TrainConfig:
         threads: of torch; 0 leaves its default.
         device: ``"cpu"`` or ``"cuda"``.
         warmup_samples: samples over which the synthesis grows from clean to hard.
+        data: data sets of stored words to train on, as `crnn data` takes them; each pool of theirs
+            goes with one of synthetic words.
+        synthetic: draw synthetic words; without, `data` must be given.
+        validate: data sets to read every `validate_every` steps; the best weights by their mean
+            accuracy are kept in ``best.safetensors``.
+        patience: end after so many validations without a better one; 0: never.
         words: word lists; none means an installed dictionary.
         fonts: directories with fonts, or archives of `crnn synth pack-fonts`; none means the
             system's.
         backgrounds: directories with photographs to blend with.
-        log_every, save_every: steps between log lines, and between checkpoints.
+        log_every, save_every, validate_every: steps between log lines, checkpoints, validations.
     """
 
     preset: str = "small"
@@ -70,14 +76,19 @@ class TrainConfig:
     threads: int = 0
     device: str = "cpu"
     warmup_samples: int = 200_000
+    data: tuple[str, ...] = ()
+    synthetic: bool = True
+    validate: tuple[str, ...] = ()
+    patience: int = 0
     words: tuple[str, ...] = ()
     fonts: tuple[str, ...] = ()
     backgrounds: tuple[str, ...] = ()
     log_every: int = 50
     save_every: int = 500
+    validate_every: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "save_every"):
+        for name in ("steps", "batch_size", "log_every", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"TrainConfig: {name} must be at least 1, got {getattr(self, name)}"
@@ -86,6 +97,9 @@ class TrainConfig:
             raise ValueError(
                 f"TrainConfig: optimizer must be adamw or adadelta, got {self.optimizer!r}"
             )
+
+        if not self.synthetic and not self.data:
+            raise ValueError("TrainConfig: data must be given without synthetic, got none")
 
     def rate(self, step: int, seconds: float = 0.0) -> float:
         """The share of `lr` at `step`: up, level, then straight down to zero at the end."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import itertools
 import json
 import math
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from crnn.charset import Charset
@@ -24,18 +22,20 @@ from crnn.checkpoint import load, save, write_atomically
 from crnn.images import Preprocessing
 from crnn.model import CRNN, PRESETS
 from crnn.pretrained import model_file
-from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
-from crnn.synth.dataset import POOL, WIDTHS
-from crnn.synth.render import load_backgrounds
+from crnn.synth import Batch
 from crnn.training.config import CONFIG, TrainConfig
-from crnn.training.signals import leave_signals_to_the_trainer, stop_requests
+from crnn.training.signals import stop_requests
+from crnn.training.sources import batches
+from crnn.training.validation import Validator
 from crnn_ext import ctc_loss, greedy_decode
 
 STATE = "last.pt"
+BEST = "best.safetensors"
+_NAMED = 5  # samples left out that are named; all are counted
 
 
 class Trainer:
-    """Trains a model from synthetic images.
+    """Trains a model from synthetic images, stored ones, or both.
 
     Args:
         config: the run.
@@ -65,6 +65,9 @@ class Trainer:
         self.optimizer = self._optimizer()
         self.step = 0
         self.seconds = 0.0
+        self.unusable = 0  # stored samples left out, in this process
+        self.best, self.since_best = -1.0, 0  # mean accuracy, and validations since then
+        self.validator = Validator(config.validate)
         if resume and (self.output_dir / STATE).exists():
             self._load_state()
 
@@ -82,30 +85,13 @@ class Trainer:
 
     def batches(self) -> Iterator[Batch]:
         """The stream of batches from the one that `step` takes next."""
-        config = self.config
-        fonts = find_fonts(config.fonts) if config.fonts else find_fonts()
-        data = SyntheticWords(
-            TextSampler(load_words(config.words)),
-            Renderer(fonts, load_backgrounds(config.backgrounds)),
-            self.charset,
-            config.batch_size,
-            seed=config.seed,
-            height=self.model.config.height,
-            widths=(config.fixed_width,) if config.fixed_width else WIDTHS,
-            warmup=config.warmup_samples,
-        )
-        pool, drawn = divmod(self.step, POOL)
-        pools = DataLoader(
-            data,
-            batch_size=None,
-            sampler=itertools.count(pool),
-            num_workers=config.workers,
-            prefetch_factor=None if config.workers == 0 else 2,
-            worker_init_fn=leave_signals_to_the_trainer,
-        )
-        for batches in pools:
-            yield from batches[drawn:]
-            drawn = 0
+        height = self.model.config.height
+        return batches(self.config, self.charset, height, self.step, self._note_problem)
+
+    def _note_problem(self, problem: str) -> None:
+        self.unusable += 1
+        if self.unusable <= _NAMED:
+            tqdm.write(f"training: left out {problem}", file=sys.stderr)
 
     def run(self) -> None:
         """Train to the end, or until a signal asks to stop.
@@ -134,8 +120,11 @@ class Trainer:
                 if self.step % self.config.log_every == 0:
                     self._log(window, progress)
                     window = []
+                done = self.step % self.config.validate_every == 0 and self._validate()
                 if self.step % self.config.save_every == 0 and not stop:
                     self.save_state()
+                if done:
+                    break
             self.save_state()
         if stop:
             raise KeyboardInterrupt
@@ -192,9 +181,30 @@ class Trainer:
             "loss_per_symbol": round(loss, 4), "word_accuracy": round(accuracy, 4),
             "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 1),
         }  # fmt: skip
-        with (self.output_dir / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        if self.config.data:
+            line["unusable"] = self.unusable
+        self._write_log(line)
         progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+
+    def _write_log(self, line: dict[str, Any]) -> None:
+        with (self.output_dir / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def _validate(self) -> bool:
+        """Read the data sets, keep the best weights; whether patience has run out."""
+        if not self.config.validate:
+            return False
+        model, device = self.model, self.device
+        scores = self.validator.scores(model, self.charset, self._preprocessing(), device)
+        mean = sum(scores.values()) / len(scores)
+        self.since_best += 1
+        if mean > self.best:
+            self.best, self.since_best = mean, 0
+            self.export(BEST)
+        shown = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
+        tqdm.write(f"step {self.step}: {shown}", file=sys.stderr)
+        self._write_log({"step": self.step, "validation": scores, "best": self.best})
+        return 0 < self.config.patience <= self.since_best
 
     def save_state(self) -> None:
         """Write everything that `resume` needs, whole or not at all."""
@@ -203,31 +213,35 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "best": (self.best, self.since_best),
             "config": dataclasses.asdict(self.config),
         }
         content = io.BytesIO()
         torch.save(state, content)
         write_atomically(self.output_dir / STATE, content.getvalue())
 
-    def export(self) -> Path:
-        """Write the model as `model.safetensors` in the run's folder and return its path."""
-        path = self.output_dir / "model.safetensors"
+    def _preprocessing(self) -> Preprocessing:
         width = self.config.fixed_width
-        preprocessing = Preprocessing(
+        return Preprocessing(
             height=self.model.config.height, min_width=100, fixed_width=width or None
         )
+
+    def export(self, name: str = "model.safetensors") -> Path:
+        """Write the model into the run's folder for reading with; returns its path."""
+        path = self.output_dir / name
         # A model travels: folders of the machine that made it stay behind.
         config = dataclasses.asdict(self.config)
-        del config["output_dir"], config["fonts"], config["backgrounds"]
+        del config["output_dir"], config["fonts"], config["backgrounds"], config["validate"]
         config["init"] = Path(config["init"]).name
-        config["words"] = [Path(path).name for path in self.config.words]
+        for key in ("words", "data"):
+            config[key] = [Path(path).name for path in config[key]]
         summary = {
             "steps": self.step,
             "samples": self.step * self.config.batch_size,
             "seconds": round(self.seconds),
             "config": config,
         }
-        save(path, self.model, self.charset, preprocessing, summary, half=True)
+        save(path, self.model, self.charset, self._preprocessing(), summary, half=True)
         return path
 
     def _load_state(self) -> None:
@@ -242,6 +256,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.best, self.since_best = state["best"]
 
 
 def _start_from(model: CRNN, source: str) -> None:

@@ -1,0 +1,87 @@
+"""The stream of batches that a configuration describes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from crnn.charset import Charset
+from crnn.data import open_datasets
+from crnn.data.batches import POOL as STORED_POOL
+from crnn.data.batches import Mixture, StoredWords
+from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
+from crnn.synth.dataset import POOL, WIDTHS
+from crnn.synth.render import load_backgrounds
+from crnn.training.config import TrainConfig
+from crnn.training.signals import leave_signals_to_the_trainer
+
+
+def batches(
+    config: TrainConfig,
+    charset: Charset,
+    height: int,
+    step: int,
+    report: Callable[[str], object] = lambda problem: None,
+) -> Iterator[Batch]:
+    """Batch `step` and those after it, without end; a function of the configuration alone.
+
+    Args:
+        config: says what is drawn and what is read.
+        charset: encodes the labels.
+        height: pixels of every image.
+        step: number of the first batch.
+        report: called with each sample that could not be used.
+
+    Raises:
+        ValueError: no fonts, no words, or a data set that holds no usable samples.
+        OSError: a data set cannot be read.
+    """
+    data, pool_size = _pools(config, charset, height)
+    pool, drawn = divmod(step, pool_size)
+    pools = DataLoader(
+        data,
+        batch_size=None,
+        sampler=itertools.count(pool),
+        num_workers=config.workers,
+        prefetch_factor=None if config.workers == 0 else 2,
+        worker_init_fn=leave_signals_to_the_trainer,
+    )
+    try:
+        for group in pools:
+            for batch in group[drawn:]:
+                for problem in getattr(batch, "problems", ()):
+                    report(str(problem))
+                yield batch
+            drawn = 0
+    except ValueError as error:  # a worker's comes with its traceback: the last line says it
+        raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+
+
+def _pools(config: TrainConfig, charset: Charset, height: int) -> tuple[Dataset[list[Any]], int]:
+    """The pools, and how many batches each holds."""
+    widths = (config.fixed_width,) if config.fixed_width else WIDTHS
+    stored = None
+    if config.data:
+        stored = StoredWords(
+            open_datasets(config.data), charset, config.batch_size,
+            seed=config.seed, height=height, widths=widths,
+        )  # fmt: skip
+        if not config.synthetic:
+            return stored, STORED_POOL
+    fonts = find_fonts(config.fonts) if config.fonts else find_fonts()
+    drawn = SyntheticWords(
+        TextSampler(load_words(config.words)),
+        Renderer(fonts, load_backgrounds(config.backgrounds)),
+        charset,
+        config.batch_size,
+        seed=config.seed,
+        height=height,
+        widths=widths,
+        warmup=config.warmup_samples,
+    )
+    if stored is None:
+        return drawn, POOL
+    return Mixture(drawn, stored, config.seed), POOL + STORED_POOL

@@ -188,7 +188,7 @@ CLUSTER = [
     ("cluster8", "bfloat16", 1, 17, 1, False),
     ("cluster8", "bfloat16", 4, 5, 1, True),
     ("cluster8", "tf32", 1, 1, 1, False),
-    ("cluster8", "tf32", 3, 9, 2, True),
+    ("cluster8", "tf32", 3, 9, 1, True),
 ]
 
 

@@ -38,7 +38,9 @@ def module(*patches: tuple[str, str, str]) -> ModuleType:
             exactly once.
     """
     path = build(patches)
-    spec = importlib.util.spec_from_file_location("emulated", path)
+    # pybind11 keeps modules by their full name: each build needs its own.
+    name = f"{path.parent.name}.emulated"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)

@@ -224,12 +224,6 @@ __device__ void prepare_frames(const Arguments<In>& a, const Sample& s, Header* 
 // For the blank and each symbol: the next of the same class, and whether there is one before.
 template <class In>
 __device__ void link_repeats(const Arguments<In>& a, const Sample& s) {
-  const int64_t N = a.batch.dims.N;
-  if (threadIdx.x == 0) {
-    a.saved.samples[s.n] = s.offset;
-    a.saved.samples[N + s.n] = s.frames;
-    a.saved.samples[2 * N + s.n] = s.L;
-  }
   const auto label = [&](int slot) {
     return slot == 0 ? a.batch.dims.blank : load_integer(a.batch.targets, s.offset + slot - 1);
   };
@@ -257,14 +251,13 @@ __device__ void clear_rest(const Arguments<In>& a, const Sample& s, int frames) 
     const int64_t width = a.batch.targets_width;
     int64_t begin = 2 * s.offset + s.n, links = s.offset + s.n;
     int64_t end = begin + 2 * (width < 0 ? s.L : width) + 1;
-    int64_t links_end = links + (width < 0 ? s.L : width) + 1, links_used = s.L + 1;
+    int64_t links_end = links + (width < 0 ? s.L : width) + 1, links_used = s.valid ? s.L + 1 : 0;
     if (width < 0 && !s.valid) {  // offsets may mean nothing: an even share
       const int64_t all = 2 * d.targets + d.N, slots = d.targets + d.N;
       begin = all * s.n / d.N;
       end = all * (s.n + 1) / d.N;
       links = slots * s.n / d.N;
       links_end = slots * (s.n + 1) / d.N;
-      links_used = 0;
     }
     const int64_t used = static_cast<int64_t>(frames) * (2 * s.L + 1);
     fill(a.saved.posteriors, d.T * begin + used, d.T * end);
@@ -293,8 +286,12 @@ __global__ void __launch_bounds__(kMulti ? kMaxThreads : 32 * kRowWarps)
   using Real = typename RealOf<In>::type;
   Header* header = shared_memory<Header>();
   const Sample s = read_sample(a, header);
-  if (a.saved.posteriors != nullptr && (s.valid || a.batch.targets_width >= 0)) {
-    link_repeats(a, s);
+  if (a.saved.posteriors != nullptr) {
+    if (threadIdx.x < 3) {
+      const int64_t values[3] = {s.offset, s.frames, s.L};
+      a.saved.samples[threadIdx.x * a.batch.dims.N + s.n] = values[threadIdx.x];
+    }
+    if (s.valid) link_repeats(a, s);
   }
   // A label longer than `longest` needs more frames than there are, or is beyond this kernel.
   const bool too_long = s.valid && s.L > a.batch.longest && s.L <= s.frames;

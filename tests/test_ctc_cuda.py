@@ -1,0 +1,364 @@
+"""What the CTC kernels for CUDA have of their own: their paths, labels on the device, launches.
+
+tests/test_ctc.py and test_ctc_behaviour.py run on them too. Here everything runs on the emulator
+and, where there is a GPU, on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from emulator import build
+from emulator.harness import Emulation, emulated
+from reference import ctc as reference
+from torch import Tensor
+
+import crnn_ext
+from crnn_ext import ctc_loss
+
+HAS_GPU = crnn_ext.built_with_cuda and torch.cuda.is_available()
+T, N, C = 9, 5, 7
+
+
+class Device:
+    """Takes inputs to where the kernels run, and results back."""
+
+    def __init__(self, emulation: Emulation | None) -> None:
+        self.emulation = emulation
+        self.name = "cuda" if emulation is None else "cpu"
+
+    def ours(
+        self, x: Tensor, *labels: Tensor, weights: Tensor | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and gradient; labels and lengths lie on the device."""
+        leaf = x.to(self.name, copy=True).requires_grad_()
+        loss = ctc_loss(leaf, *(t.to(self.name) for t in labels), **options)
+        seed = torch.ones_like(loss) if weights is None else weights.to(loss)
+        (dx,) = torch.autograd.grad(loss, leaf, seed)
+        assert dx.dtype == x.dtype
+        return loss.detach().cpu(), dx.cpu()
+
+
+@pytest.fixture(params=["emulated", "cuda"] if HAS_GPU else ["emulated"])
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    if request.param == "cuda":
+        yield Device(None)
+        return
+    with emulated(device_labels=True) as emulation:
+        yield Device(emulation)
+
+
+def batch(T: int, N: int, C: int, S: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits; padded targets, input lengths and target lengths: the first sample has all."""
+    rng = np.random.default_rng(seed)
+    x = torch.tensor(2 * rng.normal(size=(T, N, C)))
+    targets = torch.tensor(rng.integers(0, C, size=(N, S)))
+    il = torch.tensor(rng.integers(1, T + 1, size=N))
+    tl = torch.tensor(rng.integers(0, S + 1, size=N))
+    il[0], tl[0] = T, S
+    return x, targets, il, tl
+
+
+def expected(
+    x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, blank: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    labels = [row[:n].tolist() for row, n in zip(targets, tl.tolist(), strict=True)]
+    log_probs = reference.log_softmax(x.double().numpy())
+    return reference.batch(log_probs, labels, il.tolist(), blank)
+
+
+def assert_close(result: tuple[Tensor, Tensor], exact: Any, tolerance: float) -> None:
+    losses, gradient = exact
+    np.testing.assert_allclose(result[0], losses, rtol=tolerance, atol=tolerance)
+    finite = np.isfinite(losses)
+    difference = result[1].double().numpy()[:, finite] - gradient[:, finite]
+    assert np.linalg.norm(difference) <= tolerance * np.linalg.norm(gradient[:, finite])
+    np.testing.assert_array_equal(result[1].isnan().numpy(), np.isnan(gradient))
+
+
+# ---- every path --------------------------------------------------------------------------------
+
+# T, N, C, S: warps with one pair of states per lane, two (several warps), four; tables in shared
+# memory and in scratch; rows by a warp and by a block.
+PATHS = {
+    "one warp": (40, 3, 7, 31),
+    "two warps": (70, 2, 5, 32),
+    "eight warps": (300, 1, 5, 255),
+    "many warps": (560, 1, 4, 511),
+    "four pairs": (570, 1, 4, 512),
+    "short rows": (7, 3, 1023, 3),
+    "long rows": (6, 3, 1024, 3),
+    "longer rows": (5, 2, 2051, 4),
+}
+TOLERANCES = {torch.float32: 2e-6, torch.float64: 1e-11}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("path", PATHS)
+def test_paths(device: Device, path: str, dtype: torch.dtype) -> None:
+    x, *labels = batch(*PATHS[path])
+    x = x.to(dtype)
+    result = device.ours(x, *labels, reduction="none", from_logits=True)
+    assert_close(result, expected(x, *labels), TOLERANCES[dtype])
+    if dtype == torch.float32:
+        loss = ctc_loss(x.to(device.name), *(t.to(device.name) for t in labels), reduction="none",
+                        from_logits=True)  # fmt: skip
+        assert torch.equal(loss.cpu(), result[0])  # without a gradient: the same bits
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("path", ["one warp", "two warps", "long rows"])
+def test_half_precision(device: Device, path: str, dtype: torch.dtype) -> None:
+    x, *labels = batch(*PATHS[path])
+    x = x.to(dtype)
+    loss, dx = device.ours(x, *labels, reduction="none", from_logits=True)
+    single, single_dx = device.ours(x.float(), *labels, reduction="none", from_logits=True)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, single, rtol=1e-6, atol=0)
+    torch.testing.assert_close(dx, single_dx.to(dtype), equal_nan=True)
+
+
+@pytest.mark.parametrize("integers", [torch.int32, torch.int64])
+@pytest.mark.parametrize("flat", [False, True])
+def test_forms_of_labels(device: Device, integers: torch.dtype, flat: bool) -> None:
+    x, targets, il, tl = batch(T, N, C, 4)
+    exact = expected(x, targets, il, tl)
+    if flat:
+        targets = torch.cat([row[:n] for row, n in zip(targets, tl, strict=True)])
+    labels = [t.to(integers) for t in (targets, il, tl)]
+    assert_close(device.ours(x, *labels, reduction="none", from_logits=True), exact, 1e-11)
+    for reduction, weights in (
+        ("sum", torch.ones(N).double()),
+        ("mean", 1 / tl.clamp(min=1).double() / N),
+    ):
+        loss, _ = device.ours(x, *labels, reduction=reduction, from_logits=True)
+        assert math.isclose(loss.item(), float((torch.tensor(exact[0]) * weights).sum()))
+
+
+def test_the_schedule_does_not_matter() -> None:
+    x, *labels = batch(30, 3, 11, 40)
+    results = []
+    for seed in (0, 100, 200):
+        with emulated(seed=seed, device_labels=True) as emulation:
+            results.append(Device(emulation).ours(x.float(), *labels, from_logits=True))
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_batch_and_the_layout_do_not_matter(device: Device) -> None:
+    x, targets, il, tl = batch(20, 4, 9, 6)
+    x = x.float()
+    options = {"reduction": "none", "from_logits": True}
+    loss, dx = device.ours(x, targets, il, tl, **options)
+    for n in range(4):
+        alone, alone_dx = device.ours(
+            x[:, n : n + 1],
+            targets[n : n + 1, : int(tl[n])],
+            il[n : n + 1],
+            tl[n : n + 1],
+            **options,
+        )
+        assert torch.equal(alone[0], loss[n])
+        torch.testing.assert_close(alone_dx[:, 0], dx[:, n], rtol=0, atol=0, equal_nan=True)
+
+
+# ---- launches ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("classes", "from_logits", "reduction", "forward"),
+    [
+        (7, True, "mean", 2),
+        (7, True, "none", 1),
+        (2000, True, "sum", 3),
+        (2000, False, "sum", 2),
+    ],
+)
+def test_number_of_launches(classes: int, from_logits: bool, reduction: str, forward: int) -> None:
+    x, *labels = batch(3, 2, classes, 2)
+    with emulated(device_labels=True) as emulation:
+        Device(emulation).ours(x, *labels, reduction=reduction, from_logits=from_logits)
+    assert emulation.launches[0] == forward
+    assert emulation.launches[1:] == [1]
+
+
+def test_launches_that_do_not_fit_are_refused() -> None:
+    kernels = build.module()
+    numbers = [2**16, 2**16, 1, 1, 0, 0, -1, 1, 0, 0, 0, 8, 8, 8, 0, 0, 0, 0, 0, 0]
+    with pytest.raises(ValueError, match="ctc_loss") as caught:
+        kernels.ctc_cuda_forward([0] * 7, numbers, 0)
+    assert str(caught.value) == (f"ctc_loss: log_probs must have fewer than 2^31 rows, got {2**32}")
+    numbers[:4] = 1, 1, 1, 2**30
+    with pytest.raises(ValueError, match="ctc_loss") as caught:
+        kernels.ctc_cuda_forward([0] * 7, numbers, 0)
+    assert str(caught.value) == (f"ctc_loss: targets must have at most 2^29 elements, got {2**30}")
+
+
+# ---- lengths and labels that only the device can see -------------------------------------------
+
+BAD = {
+    "input length above T": (1, T + 1, 0),
+    "negative input length": (1, -1, 0),
+    "huge input length": (1, 2**62, 0),
+    "target length above S": (2, 5, 0),
+    "negative target length": (2, -3, 0),
+    "huge target length": (2, 2**62, 0),
+    "label too large": (0, C, 0),
+    "negative label": (0, -1, 0),
+    "huge label": (0, 2**62, 0),
+}
+
+
+@pytest.mark.parametrize("zero_infinity", [False, True])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_values_on_the_device(device: Device, name: str, zero_infinity: bool) -> None:
+    """Its sample gets NaN, in the frames of its input length; nothing else changes."""
+    which, value, _ = BAD[name]
+    x, targets, il, tl = batch(T, N, C, 4)
+    il[1], tl[1] = 6, 3
+    options = {"reduction": "none", "zero_infinity": zero_infinity, "from_logits": True}
+    loss, dx = device.ours(x, targets, il, tl, **options)
+    labels = [targets.clone(), il.clone(), tl.clone()]
+    labels[which][1] = value
+    bad, bad_dx = device.ours(x, *labels, **options)
+    assert bad[1].isnan()
+    frames = T if which == 1 else 6
+    assert bad_dx[:frames, 1].isnan().all()
+    assert bad_dx[frames:, 1].eq(0).all()
+    others = [0, 2, 3, 4]
+    torch.testing.assert_close(bad[others], loss[others], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(bad_dx[:, others], dx[:, others], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [-1, 1, 2**62])
+def test_bad_lengths_of_concatenated_targets(device: Device, value: int) -> None:
+    """No label has a place then: every sample gets NaN."""
+    x, _, il, _ = batch(T, N, C, 4)
+    tl = torch.tensor([2, 0, 3, 1, 4])
+    targets = torch.arange(10) % C
+    loss, dx = device.ours(x, targets, il, tl, reduction="none", from_logits=True)
+    assert not loss.isnan().any()
+    tl[2] = value
+    loss, dx = device.ours(x, targets, il, tl, reduction="none", from_logits=True)
+    assert loss.isnan().all()
+    for n in range(N):
+        assert dx[: il[n], n].isnan().all()
+        assert dx[il[n] :, n].eq(0).all()
+
+
+def test_labels_beyond_the_longest(device: Device) -> None:
+    """More than 1023 symbols: an error where the host sees it; on the device NaN, or inf without
+    a path."""
+    x = torch.zeros(1100, 2, 3)
+    targets = torch.ones(2, 1030, dtype=torch.int64)
+    targets[:, ::2] = 2
+    il, tl = torch.tensor([1100, 500]), torch.tensor([1030, 1030])
+    loss, dx = device.ours(x, targets, il, tl, reduction="none")
+    assert loss[0].isnan()
+    assert loss[1].item() == math.inf
+    assert dx[:, 0].isnan().all()
+    if device.emulation is not None:
+        device.emulation.device_labels = False
+    with pytest.raises(ValueError, match="ctc_loss") as caught:
+        ctc_loss(x.to(device.name), targets, il, tl)
+    assert str(caught.value) == "ctc_loss: target_lengths must be at most 1023 on CUDA, got 1030"
+
+
+# ---- mistakes that the emulator must find ------------------------------------------------------
+
+FORWARD, BACKWARD = "kernels/cuda/ctc_forward.cu", "kernels/cuda/ctc_backward.cu"
+RECURSION = "kernels/cuda/ctc_recursion.cuh"
+MUTANTS: dict[str, tuple[tuple[str, str, str], str]] = {
+    "no barrier before the recursion": (
+        (FORWARD, "lattice.emissions);\n  __syncthreads();\n", "lattice.emissions);\n"),
+        "race|uninitialised",
+    ),
+    "no barrier between the halves": (
+        (RECURSION, "  __syncthreads();\n\n  // Z, from", "\n  // Z, from"),
+        "race|uninitialised",
+    ),
+    "no barrier between the warps of a step": (
+        (
+            RECURSION,
+            "s, keep ? t : 0);\n    }\n    if (kMulti) __syncthreads();",
+            "s, keep ? t : 0);\n    }",
+        ),
+        "race|uninitialised",
+    ),
+    "no barrier before Z is read": (
+        (RECURSION, "*s.total = z;\n  }\n  __syncthreads();", "*s.total = z;\n  }"),
+        "race|uninitialised",
+    ),
+    "a barrier that some warps miss": (
+        (
+            RECURSION,
+            "  __syncthreads();\n\n  // Z, from",
+            "  if (w.active) __syncthreads();\n  // Z, from",
+        ),
+        "barrier|deadlock|race|uninitialised",
+    ),
+    "an index one too far": (
+        (RECURSION, "out[s.L + 1 + symbol_at(s, k)]", "out[s.L + 2 + symbol_at(s, k)]"),
+        "left|race|out of bounds",
+    ),
+    "a label read one too far": (
+        (FORWARD, "for (int64_t i = threadIdx.x; i < L;", "for (int64_t i = threadIdx.x; i <= L;"),
+        "out of bounds",
+    ),
+    "shared memory too small": (
+        (FORWARD, "      sizeof(Header) +\n", ""),
+        "out of bounds",
+    ),
+    "frames of padding unwritten in what is saved": (
+        (FORWARD, "clear_rest(a, s, z.e < kLeast ? 0 : s.frames);", ""),
+        "left",
+    ),
+    "frames of padding unwritten in the gradient": (
+        (BACKWARD, "c += kGroup) dx[c]", "c += kGroup) if (t < frames) dx[c]"),
+        "left",
+    ),
+    "one block too few": (
+        (BACKWARD, "{{static_cast<unsigned>(blocks)}", "{{static_cast<unsigned>(blocks - 1)}"),
+        "left|grid|invalid",
+    ),
+    "no barrier between the row and its label": (
+        (BACKWARD, "  G::sync();  // the row", "  // the row"),
+        "race",
+    ),
+    "no barrier in the reduction": (
+        (FORWARD, "width /= 2) {\n    __syncthreads();", "width /= 2) {"),
+        "race|uninitialised",
+    ),
+}
+FLOAT_ONLY = [  # compiles in a second
+    (file, f"{name}<{other}>(batch", f"{name}<float>(batch")
+    for file, name in [(FORWARD, "forward"), (BACKWARD, "backward")]
+    for other in ("double", "__half", "__nv_bfloat16")
+]
+
+
+def run_everything(seed: int, *patches: tuple[str, str, str]) -> None:
+    """Labels for one warp and for several, padding, the sum: what each mutant needs to show."""
+    for S in (3, 70):
+        x, targets, il, tl = batch(80, 3, 5, S)
+        il[1] = 20
+        targets = torch.cat([row[:n] for row, n in zip(targets, tl, strict=True)])
+        with emulated(*patches, seed=seed, device_labels=True) as emulation:
+            Device(emulation).ours(x.float(), targets, il, tl, reduction="sum", from_logits=True)
+
+
+def test_no_mutant() -> None:
+    run_everything(0)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_are_found(name: str) -> None:
+    patch, symptom = MUTANTS[name]
+    for seed in range(2):
+        with pytest.raises((RuntimeError, AssertionError), match=symptom):
+            run_everything(seed, patch, *FLOAT_ONLY)

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from crnn.charset import Charset
 from crnn.data import open_datasets
-from crnn.data.batches import POOL as STORED_POOL
 from crnn.data.batches import Mixture, StoredWords
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
 from crnn.synth.dataset import POOL, WIDTHS
@@ -70,7 +69,7 @@ def _pools(config: TrainConfig, charset: Charset, height: int) -> tuple[Dataset[
             seed=config.seed, height=height, widths=widths,
         )  # fmt: skip
         if not config.synthetic:
-            return stored, STORED_POOL
+            return stored, POOL
     fonts = find_fonts(config.fonts) if config.fonts else find_fonts()
     drawn = SyntheticWords(
         TextSampler(load_words(config.words)),
@@ -84,4 +83,4 @@ def _pools(config: TrainConfig, charset: Charset, height: int) -> tuple[Dataset[
     )
     if stored is None:
         return drawn, POOL
-    return Mixture(drawn, stored, config.seed), POOL + STORED_POOL
+    return Mixture(drawn, stored, config.seed), 2 * POOL

@@ -39,4 +39,4 @@ class Validator:
         """
         checkpoint = Checkpoint(copy.deepcopy(model), charset, preprocessing, {})
         reader = Recognizer(checkpoint, device)
-        return {name: evaluate(reader, data).accuracy for name, data in self.datasets.items()}
+        return {name: evaluate(reader, data)[0].accuracy for name, data in self.datasets.items()}

@@ -94,48 +94,6 @@ class Lexicon:
     @staticmethod
     def load(descriptor: int, /) -> tuple[int, bytes, Lexicon]: ...  # errno, header
 
-# bind_cuda_lstm.cpp; precision and kernel by name, pointers on the current device
-_Dims = tuple[int, int, int, int, int]
-
-def lstm_cuda_kernel(dims: _Dims, precision: str, wanted: str, /) -> str: ...
-def lstm_cuda_forward(
-    dims: _Dims,
-    precision: str,
-    kernel: str,
-    training: bool,
-    lengths: int,
-    w_hh: list[int],
-    biases: list[int],
-    h0: int,
-    c0: int,
-    gates: int,
-    cells: int,
-    y: int,
-    h_n: int,
-    c_n: int,
-    stream: int,
-    /,
-) -> None: ...
-def lstm_cuda_backward(
-    dims: _Dims,
-    precision: str,
-    kernel: str,
-    lengths: int,
-    w_hh: list[int],
-    c0: int,
-    gates: int,
-    cells: int,
-    dy: int,
-    dh_n: int,
-    dc_n: int,
-    dgates: int,
-    dh0: int,
-    dc0: int,
-    dc: int,
-    stream: int,
-    /,
-) -> None: ...
-
 # bind_lstm.cpp; dims are (T, N, I, H, D), a pointer of 0 stands for an absent tensor
 def lstm_forward_f32(
     dims: tuple[int, int, int, int, int],
@@ -229,6 +187,11 @@ class CudaError(RuntimeError): ...
 def ctc_cuda_scratch_bytes(numbers: Sequence[int], /) -> int: ...
 def ctc_cuda_forward(addresses: Sequence[int], numbers: Sequence[int], stream: int, /) -> None: ...
 def ctc_cuda_backward(addresses: Sequence[int], numbers: Sequence[int], stream: int, /) -> None: ...
+def lstm_cuda_kernel(numbers: Sequence[int], /) -> int: ...
+def lstm_cuda_forward(addresses: Sequence[int], numbers: Sequence[int], stream: int, /) -> None: ...
+def lstm_cuda_backward(
+    addresses: Sequence[int], numbers: Sequence[int], stream: int, /
+) -> None: ...
 
 # bind_memory.cpp; csrc/common/memory.h says why. A LargeBuffer exports bytes.
 large_buffer_bytes: int

@@ -21,7 +21,13 @@ class Emulation(Protocol):
     def on_host(self, tensor: Tensor) -> bool: ...
     def scratch_bytes(self, name: str, numbers: Sequence[int]) -> int: ...
     def launch(
-        self, name: str, reads: Tensors, writes: Tensors, scratch: Tensors, numbers: Sequence[int]
+        self,
+        name: str,
+        reads: Tensors,
+        writes: Tensors,
+        scratch: Tensors,
+        updates: Tensors,
+        numbers: Sequence[int],
     ) -> None: ...
 
 
@@ -47,6 +53,7 @@ def launch(
     writes: Tensors,
     scratch: Tensors,
     numbers: Sequence[int],
+    updates: Tensors = (),
 ) -> None:
     """Call ``_C.<name>(addresses, numbers, stream)`` on the current stream of `device`.
 
@@ -57,14 +64,15 @@ def launch(
         writes: outputs; the kernels write every element.
         scratch: memory for the kernels' own use.
         numbers: sizes, strides and options, in the function's own order.
+        updates: outputs that are read first; their addresses come last.
 
     Raises:
         CudaError: the launch failed; the message names the operation. The process can go on.
     """
     if emulation is not None:
-        emulation.launch(name, reads, writes, scratch, numbers)
+        emulation.launch(name, reads, writes, scratch, updates, numbers)
         return
-    addresses = [0 if t is None else t.data_ptr() for t in (*reads, *writes, *scratch)]
+    addresses = [0 if t is None else t.data_ptr() for t in (*reads, *writes, *scratch, *updates)]
     function = getattr(_C, name)
     if device.index == torch.cuda.current_device():
         function(addresses, numbers, torch._C._cuda_getCurrentRawStream(device.index))

@@ -6,18 +6,20 @@ captured in a CUDA graph; `lengths` (int64, on the device) are not checked but c
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from crnn_ext import _C
+from crnn_ext import _cuda
 
 Saved = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
-KERNEL = "auto"  # or "plain", "cluster4", "cluster8": csrc/kernels/lstm_cuda.h
+# As in csrc/kernels/lstm_cuda.h.
+PRECISIONS = ("float64", "float32", "tf32", "float16", "bfloat16")
+KERNELS = ("auto", "plain", "cluster4", "cluster8")
 ALIGNMENT = 16  # bytes, of every pointer that a kernel gets
+
+kernel = "auto"  # tests choose another
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -33,21 +35,14 @@ def _tf32() -> bool:
     return precision == "tf32"
 
 
-def _precision(dtype: torch.dtype) -> str:
-    if dtype == torch.float32 and _tf32():
-        return "tf32"
-    return str(dtype).removeprefix("torch.")
-
-
-def _launch(name: str, x: Tensor, *arguments: Any) -> None:
-    """Call a function of _C on the device and the current stream of x."""
-    run = getattr(_C, name)
-    with torch.cuda.device(x.device):
-        run(*arguments, torch.cuda.current_stream().cuda_stream)
-
-
-def _pointer(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _numbers(x: Tensor, h0: Tensor, training: bool) -> list[int]:
+    """What a kernel is told besides its tensors."""
+    T, N, I = x.shape  # noqa: E741
+    name = str(x.dtype).removeprefix("torch.")
+    if name == "float32" and _tf32():
+        name = "tf32"
+    options = [PRECISIONS.index(name), KERNELS.index(kernel), int(training)]
+    return [T, N, I, h0.shape[2], h0.shape[0], *options]
 
 
 def _ready(tensor: Tensor) -> Tensor:
@@ -56,11 +51,11 @@ def _ready(tensor: Tensor) -> Tensor:
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
-def _split(weights: list[Tensor], D: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """w_ih, w_hh and biases (none, or b_ih, b_hh of each direction) as kernels take them."""
+def _per_direction(weights: list[Tensor], D: int) -> list[list[Tensor | None]]:
+    """w_hh, b_ih and b_hh as kernels take them: of two directions each, None for what is not."""
     step = len(weights) // D
-    biases = [_ready(b) for d in range(D) for b in weights[d * step + 2 : (d + 1) * step]]
-    return weights[::step], [_ready(w) for w in weights[1::step]], biases
+    kinds = [weights[1::step], *(weights[k::step] if step == 4 else [] for k in (2, 3))]
+    return [[*map(_ready, kind), *[None] * (2 - len(kind))] for kind in kinds]
 
 
 def _saved(
@@ -87,23 +82,21 @@ def layer_forward(
     if T == 0 or N == 0:
         return _saved(x.new_zeros(T, N, D * H), h0.clone(), c0.clone(), gates, cells, training)
     h0, c0 = _ready(h0), _ready(c0)
-    w_ih, w_hh, biases = _split(weights, D)
+    w_ih = weights[:: len(weights) // D]
+    w_hh, b_ih, b_hh = _per_direction(weights, D)
     rows = x.reshape(T * N, I)
     with torch.autocast(x.device.type, enabled=False):
         for d in range(D):
             torch.mm(rows, w_ih[d].t(), out=gates[d].view(T * N, 4 * H))
     y, h_n, c_n = x.new_empty(T, N, D * H), torch.empty_like(h0), torch.empty_like(c0)
-    _launch(
+    _cuda.launch(
         "lstm_cuda_forward",
-        x,
-        (T, N, I, H, D),
-        _precision(x.dtype),
-        KERNEL,
-        training,
-        _pointer(lengths),
-        [w.data_ptr() for w in w_hh],
-        [b.data_ptr() for b in biases],
-        *(t.data_ptr() for t in (h0, c0, gates, cells, y, h_n, c_n)),
+        x.device,
+        reads=[lengths, *w_hh, *b_ih, *b_hh, h0, c0],
+        writes=[y, h_n, c_n, *([cells] if training else [])],
+        scratch=[] if training else [cells],
+        updates=[gates],
+        numbers=_numbers(x, h0, training),
     )
     return _saved(y, h_n, c_n, gates, cells, training)
 
@@ -130,18 +123,16 @@ def layer_backward(
         dw_ih, dw_hh = x.new_zeros(D, 4 * H, I), x.new_zeros(D, 4 * H, H)
         return dx, dh_n.clone(), dc_n.clone(), dw_ih, dw_hh, x.new_zeros(D, 4 * H)
     dy, dh_n, dc_n, c0 = _ready(dy), _ready(dh_n), _ready(dc_n), _ready(c0)
-    w_ih, w_hh, _ = _split(weights, D)
+    w_ih = weights[:: len(weights) // D]
+    w_hh, _, _ = _per_direction(weights, D)
     dgates, dh0, dc0 = torch.empty_like(gates), torch.empty_like(dh_n), torch.empty_like(dc_n)
-    scratch = cells.new_empty(D, N, H)
-    _launch(
+    _cuda.launch(
         "lstm_cuda_backward",
-        x,
-        (T, N, I, H, D),
-        _precision(x.dtype),
-        KERNEL,
-        _pointer(lengths),
-        [w.data_ptr() for w in w_hh],
-        *(t.data_ptr() for t in (c0, gates, cells, dy, dh_n, dc_n, dgates, dh0, dc0, scratch)),
+        x.device,
+        reads=[lengths, *w_hh, c0, gates, cells, dy, dh_n, dc_n],
+        writes=[dgates, dh0, dc0],
+        scratch=[cells.new_empty(D, N, H)],
+        numbers=_numbers(x, h0, True),
     )
     with torch.autocast(x.device.type, enabled=False):
         dx, dw_ih, dw_hh, db = _products(dgates, x, h0, w_ih, lengths, y, needs_dx)

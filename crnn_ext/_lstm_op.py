@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crnn_ext import _C, _lstm_cuda
+from crnn_ext import _C, _cuda, _lstm_cuda
 from crnn_ext._check import fail
 
 Saved = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -31,7 +31,7 @@ def check_lengths(op: str, lengths: Tensor, T: int) -> None:
 
 def _on(x: Tensor) -> tuple[Callable[..., Saved], Callable[..., Gradients]]:
     """Forward and backward for the device of x."""
-    if x.is_cuda:
+    if _cuda.takes(x):
         return _lstm_cuda.layer_forward, _lstm_cuda.layer_backward
     return layer_forward, layer_backward
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crnn_ext import _C
+from crnn_ext import _C, _cuda
 from crnn_ext._check import fail, fail_type
 from crnn_ext._lstm_op import check_lengths, lstm_layer
 
@@ -175,7 +175,7 @@ class LSTM(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         dtype = x.dtype
         D = 2 if self.bidirectional else 1
-        half = dtype in (torch.float16, torch.bfloat16) and not x.is_cuda
+        half = dtype in (torch.float16, torch.bfloat16) and not _cuda.takes(x)
         if half:
             x, h_0, c_0 = x.float(), h_0.float(), c_0.float()
         h_n, c_n = [], []
@@ -269,7 +269,7 @@ def _as_lengths(lengths: Tensor | Sequence[int] | None, frames: Tensor) -> Tenso
         fail_type("LSTM", "lengths", "be a tensor, list or tuple of integers", lengths)
     if tuple(result.shape) != (N,):
         fail("LSTM", "lengths", f"have one entry per sample, shape ({N},)", tuple(result.shape))
-    if result.is_cuda:
+    if not _cuda.on_host(result):
         return result  # to look at the values would wait for the device
     if torch.compiler.is_compiling():
         return result.to(frames.device)  # the operator checks the values when it runs

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from conftest import KERNELS
 from emulator import build
-from emulator.lstm import Emulated
+from emulator.harness import emulated
 from reference import lstm as reference
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -39,22 +41,18 @@ Devices = Callable[[str, str], torch.device]
 
 
 @pytest.fixture(params=["emulated", "cuda"])
-def on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Devices:
+def on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devices]:
     """Sets the kernel and the precision; returns the device that runs them."""
-    device = torch.device("cpu" if request.param == "emulated" else "cuda")
-    if request.param == "cuda" and not torch.cuda.is_available():
+    if request.param == "cuda" and "cuda" not in KERNELS:
         pytest.skip("no GPU")
 
     def use(kernel: str, precision: str) -> torch.device:
-        monkeypatch.setattr(_lstm_cuda, "KERNEL", kernel)
+        monkeypatch.setattr(_lstm_cuda, "kernel", kernel)
         monkeypatch.setattr(_lstm_cuda, "_tf32", lambda: precision == "tf32")
-        if device.type == "cpu":
-            monkeypatch.setattr(_lstm_cuda, "_launch", Emulated(build.module()))
-            functions = (_lstm_cuda.layer_forward, _lstm_cuda.layer_backward)
-            monkeypatch.setattr(_lstm_op, "_on", lambda x: functions)
-        return device
+        return torch.device("cpu" if request.param == "emulated" else "cuda")
 
-    return use
+    with emulated() if request.param == "emulated" else nullcontext():
+        yield use
 
 
 def some(shape: tuple[int, ...], dtype: torch.dtype, seed: int, scale: float = 1) -> Tensor:
@@ -188,7 +186,7 @@ CLUSTER = [
     ("cluster8", "bfloat16", 1, 17, 1, False),
     ("cluster8", "bfloat16", 4, 5, 1, True),
     ("cluster8", "tf32", 1, 1, 1, False),
-    ("cluster8", "tf32", 3, 9, 2, True),
+    ("cluster8", "tf32", 3, 9, 1, True),
 ]
 
 
@@ -240,56 +238,55 @@ def test_tensors_at_odd_addresses(on: Devices) -> None:
 
 # ---- which kernel runs --------------------------------------------------------------------------
 
-# capability, processors, N, D, H, precision -> kernel
+# capability and multiprocessors, N, D, H, precision -> kernel
 CHOICES = [
-    ((9, 0), 132, 1, 2, 256, "bfloat16", "cluster8"),
-    ((9, 0), 132, 128, 2, 256, "float16", "cluster8"),  # 16 clusters
-    ((9, 0), 132, 129, 2, 256, "float16", "cluster4"),
-    ((9, 0), 114, 128, 2, 256, "float16", "cluster4"),
-    ((9, 0), 132, 512, 2, 256, "tf32", "cluster8"),
-    ((9, 0), 132, 64, 2, 256, "float32", "plain"),
-    ((9, 0), 132, 64, 2, 256, "float64", "plain"),
-    ((9, 0), 132, 64, 2, 255, "bfloat16", "plain"),
-    ((8, 0), 108, 64, 2, 256, "bfloat16", "plain"),
-    ((10, 0), 148, 64, 2, 256, "bfloat16", "cluster8"),
+    ((9, 0, 132), 1, 2, 256, "bfloat16", "cluster8"),
+    ((9, 0, 132), 128, 2, 256, "float16", "cluster8"),  # 16 clusters
+    ((9, 0, 132), 129, 2, 256, "float16", "cluster4"),
+    ((9, 0, 114), 128, 2, 256, "float16", "cluster4"),
+    ((9, 0, 132), 512, 2, 256, "tf32", "cluster8"),
+    ((9, 0, 132), 64, 2, 256, "float32", "plain"),
+    ((9, 0, 132), 64, 2, 256, "float64", "plain"),
+    ((9, 0, 132), 64, 2, 255, "bfloat16", "plain"),
+    ((8, 0, 108), 64, 2, 256, "bfloat16", "plain"),
+    ((10, 0, 148), 64, 2, 256, "bfloat16", "cluster8"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("capability", "processors", "N", "D", "H", "precision", "kernel"), CHOICES
-)
+def choose(H: int, N: int, D: int, precision: str, kernel: str = "auto") -> str:
+    numbers = [26, N, 512, H, D, _lstm_cuda.PRECISIONS.index(precision)]
+    chosen = build.module().lstm_cuda_kernel([*numbers, _lstm_cuda.KERNELS.index(kernel), 0])
+    return _lstm_cuda.KERNELS[chosen]
+
+
+@pytest.fixture
+def device() -> Iterator[Callable[[int, int, int], None]]:
+    """Sets capability and multiprocessors of the emulated device."""
+    emulated = build.module()
+    yield lambda major, minor, count: emulated.set_device(major, minor, count, 232448)
+    emulated.set_device(9, 0, 132, 232448)
+
+
+@pytest.mark.parametrize(("of_device", "N", "D", "H", "precision", "kernel"), CHOICES)
 def test_choice(
-    capability: tuple[int, int],
-    processors: int,
+    device: Callable[[int, int, int], None],
+    of_device: tuple[int, int, int],
     N: int,
     D: int,
     H: int,
     precision: str,
     kernel: str,
 ) -> None:
-    emulated = build.module()
-    emulated.set_device(*capability, processors, 232448)
-    try:
-        assert emulated.lstm_cuda_kernel((26, N, 512, H, D), precision, "auto") == kernel
-    finally:
-        emulated.set_device(9, 0, 132, 232448)
+    device(*of_device)
+    assert choose(H, N, D, precision) == kernel
 
 
-def test_kernels_that_do_not_suit() -> None:
-    emulated = build.module()
-    dims = (26, 64, 512, 256, 2)
+def test_kernels_that_do_not_suit(device: Callable[[int, int, int], None]) -> None:
     with pytest.raises(ValueError, match="LSTM: kernel must suit H and the dtype, got 256"):
-        emulated.lstm_cuda_kernel(dims, "tf32", "cluster4")
-    with pytest.raises(ValueError, match="no precision or kernel of the name fp8"):
-        emulated.lstm_cuda_kernel(dims, "fp8", "auto")
-    emulated.set_device(8, 6, 84, 101376)
-    try:
-        with pytest.raises(
-            ValueError, match=r"kernel must be plain before compute capability 9\.0"
-        ):
-            emulated.lstm_cuda_kernel(dims, "bfloat16", "cluster8")
-    finally:
-        emulated.set_device(9, 0, 132, 232448)
+        choose(256, 64, 2, "tf32", "cluster4")
+    device(8, 6, 84)
+    with pytest.raises(ValueError, match=r"kernel must be plain before compute capability 9\.0"):
+        choose(256, 64, 2, "bfloat16", "cluster8")
 
 
 # ---- the module's checks, on a GPU that is not there --------------------------------------------

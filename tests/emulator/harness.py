@@ -39,17 +39,25 @@ class Emulation:
         return size
 
     def launch(
-        self, name: str, reads: Tensors, writes: Tensors, scratch: Tensors, numbers: Sequence[int]
+        self,
+        name: str,
+        reads: Tensors,
+        writes: Tensors,
+        scratch: Tensors,
+        updates: Tensors,
+        numbers: Sequence[int],
     ) -> None:
         for tensor in (*writes, *scratch):
             poison(tensor)
         regions = _merge([r for k, t in enumerate(reads) for r in _region(f"input {k}", t, "r")])
         regions += [r for k, t in enumerate(writes) for r in _region(f"output {k}", t, "w")]
         regions += [r for t in scratch for r in _region("scratch", t, "w")]
+        regions += [r for k, t in enumerate(updates) for r in _region(f"update {k}", t, "rw")]
         self.kernels.set_regions(regions)
         self.kernels.seed(self.seed)
         self.seed += 1
-        addresses = [0 if t is None else t.data_ptr() for t in (*reads, *writes, *scratch)]
+        tensors = (*reads, *writes, *scratch, *updates)
+        addresses = [0 if t is None else t.data_ptr() for t in tensors]
         before = self.kernels.launches()
         try:
             getattr(self.kernels, name)(addresses, numbers, 0)

@@ -48,7 +48,8 @@ void lstm_cuda_forward(const LstmCudaForward& args, CUstream_st* stream) {
 void lstm_cuda_backward(const LstmCudaBackward& args, CUstream_st* stream) {
   LstmCudaBackward chosen = args;
   chosen.kernel = lstm_cuda_kernel(args.dims, args.precision, args.kernel);
-  lstm_plain_backward(chosen, stream);
+  (chosen.kernel == LstmKernel::plain ? lstm_plain_backward : lstm_cluster_backward)(chosen,
+                                                                                     stream);
 }
 
 }  // namespace crnn

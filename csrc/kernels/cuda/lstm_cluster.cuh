@@ -114,6 +114,39 @@ __device__ __forceinline__ void put(void* base, int64_t byte, T value) {
   *reinterpret_cast<T*>(static_cast<unsigned char*>(base) + byte) = value;
 }
 
+// total = rows w, by a warp: 16 rows, kTiles of 8 columns, kSplit sums per tile at once.
+template <class Element, class Shape>
+__device__ __forceinline__ void multiply(
+    const unsigned char (&rows)[kClusterSamples][Shape::kStride],
+    const Words (&w)[Shape::kTiles][Shape::kChunks], float (&total)[Shape::kTiles][4]) {
+  const int r = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+  float d[Shape::kTiles][Shape::kSplit][4] = {};
+#pragma unroll
+  for (int j = 0; j < Shape::kChunks; ++j) {
+    const auto low = load<Words>(rows[r], j * kChunkBytes + q * 16);
+    const auto high = load<Words>(rows[r + 8], j * kChunkBytes + q * 16);
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const FactorA a{
+          {low.word[2 * e], high.word[2 * e], low.word[2 * e + 1], high.word[2 * e + 1]}};
+#pragma unroll
+      for (int p = 0; p < Shape::kTiles; ++p) {
+        Element::mma(d[p][(2 * j + e) % Shape::kSplit], a, w[p][j].word[2 * e],
+                     w[p][j].word[2 * e + 1]);
+      }
+    }
+  }
+#pragma unroll
+  for (int p = 0; p < Shape::kTiles; ++p) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      total[p][k] = d[p][0][k];
+#pragma unroll
+      for (int s = 1; s < Shape::kSplit; ++s) total[p][k] += d[p][s][k];
+    }
+  }
+}
+
 // kUnits numbers of float32.
 template <int kUnits>
 struct alignas(4 * kUnits) FloatsOf {

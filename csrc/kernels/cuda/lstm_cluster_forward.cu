@@ -55,40 +55,6 @@ __device__ __forceinline__ void load_weights(const void* w_hh, int64_t warp_unit
   }
 }
 
-// sum[half of the samples][unit of the word][gate] of h w_hh^T.
-template <class Element, class Shape>
-__device__ __forceinline__ void multiply(const unsigned char (&h)[kClusterSamples][Shape::kStride],
-                                         const Words (&w)[Shape::kTiles][Shape::kChunks],
-                                         float (&sum)[2][Element::kUnits][4]) {
-  const int r = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
-  float d[Shape::kTiles][Shape::kSplit][4] = {};
-#pragma unroll
-  for (int j = 0; j < Shape::kChunks; ++j) {
-    const auto low = load<Words>(h[r], j * kChunkBytes + q * 16);
-    const auto high = load<Words>(h[r + 8], j * kChunkBytes + q * 16);
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const FactorA a{
-          {low.word[2 * e], high.word[2 * e], low.word[2 * e + 1], high.word[2 * e + 1]}};
-#pragma unroll
-      for (int p = 0; p < Shape::kTiles; ++p) {
-        Element::mma(d[p][(2 * j + e) % Shape::kSplit], a, w[p][j].word[2 * e],
-                     w[p][j].word[2 * e + 1]);
-      }
-    }
-  }
-#pragma unroll
-  for (int p = 0; p < Shape::kTiles; ++p) {
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      float total = d[p][0][k];
-#pragma unroll
-      for (int s = 1; s < Shape::kSplit; ++s) total += d[p][s][k];
-      sum[k / 2][p / 2][2 * (p % 2) + k % 2] = total;
-    }
-  }
-}
-
 // What a lane knows of its place; bytes count from the start of a tensor.
 template <class Element, int kBlocks>
 struct ForwardLane {
@@ -148,14 +114,16 @@ struct ForwardLane {
   }
 
   // One frame of sample r + 8m: updates c and h; x becomes the activated gates.
-  __device__ __forceinline__ void update(int m, const float (&sum)[U][4], uint32_t (&x)[4]) {
+  __device__ __forceinline__ void update(int m, const float (&sum)[Shape::kTiles][4],
+                                         uint32_t (&x)[4]) {
     float gates[4][U], h_new[U];
 #pragma unroll
     for (int gate = 0; gate < 4; ++gate) {
       Element::unpack(x[gate], gates[gate]);
 #pragma unroll
       for (int u = 0; u < U; ++u) {
-        const float z = gates[gate][u] + sum[u][gate] + bias[u][gate];
+        const float product = sum[2 * u + gate / 2][2 * m + gate % 2];
+        const float z = gates[gate][u] + product + bias[u][gate];
         gates[gate][u] = gate == 2 ? tanh_approx(z) : fast_sigmoid(z);
       }
       x[gate] = Element::pack(gates[gate]);
@@ -237,11 +205,11 @@ __global__ void __launch_bounds__(ForwardShape<Element, kBlocks>::kThreads, 1)
     uint32_t next[2][4] = {};
     if (s + 1 < steps) lane.read_gates(gates + (t + turn) * N * gates_row, t + turn, next);
     __syncwarp();  // mma takes whole warps
-    float sum[2][Element::kUnits][4];
+    float sum[Shape::kTiles][4];
     multiply<Element, Shape>(shared.h[s % 2], w, sum);
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
-      if (t < lane.length[m]) lane.update(m, sum[m], x[m]);
+      if (t < lane.length[m]) lane.update(m, sum, x[m]);
     }
     if (s + 1 < steps) lane.send(s + 1);
 #pragma unroll

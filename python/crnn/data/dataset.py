@@ -11,9 +11,11 @@ import io
 import os
 import stat
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,27 +56,30 @@ class Problem:
         return f"{self.name}: {self.reason}"
 
 
-class StringTable(Sequence[str]):
-    """An immutable list of strings in two buffers.
+class StringTable:
+    """A list of strings in two buffers.
 
     Millions of `str` objects would be copied into every forked worker (touching a reference count
     copies its page) and pickled one by one for a spawned one; two buffers are shared and quick.
     """
 
-    def __init__(self, strings: Iterable[str]) -> None:
-        blob, ends = bytearray(), [0]
+    def __init__(self, strings: Iterable[str] = ()) -> None:
+        self._blob = bytearray()
+        self._ends = array("q", [0])
         for string in strings:
-            blob += string.encode("utf-8", "surrogatepass")
-            ends.append(len(blob))
-        self._blob = bytes(blob)
-        self._ends: NDArray[np.int64] = np.asarray(ends, np.int64)
+            self.append(string)
+
+    def append(self, string: str) -> None:
+        """Add one at the end."""
+        self._blob += string.encode("utf-8", "surrogatepass")
+        self._ends.append(len(self._blob))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        start, end = self._ends[index], self._ends[index + 1]
-        return self._blob[start:end].decode("utf-8", "surrogatepass")
+    def __getitem__(self, index: int) -> str:
+        part = self._blob[self._ends[index] : self._ends[index + 1]]
+        return part.decode("utf-8", "surrogatepass")
 
 
 class Dataset(ABC):
@@ -137,8 +142,7 @@ class Dataset(ABC):
         return ", ".join(parts)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a listing, see `FileDataset`."""
 
     path: str
@@ -151,28 +155,34 @@ class FileDataset(Dataset):
     """Images in files, one word each or cut out of a larger image by a rectangle.
 
     Args:
-        source, kind, problems, lexicons: see `Dataset`.
-        entries: the listing; boxes are (x, y, width, height) in pixels.
+        source, kind, lexicons: see `Dataset`.
+        listing: its entries, boxes being (x, y, width, height) in pixels; and its problems. Read
+            once and not kept: the listing of MJSynth has millions of lines.
     """
 
     def __init__(
         self,
         source: str,
         kind: str,
-        entries: Sequence[Entry],
-        problems: Sequence[Problem] = (),
+        listing: Iterable[Entry | Problem],
         lexicons: tuple[str, ...] = (),
     ) -> None:
         self.source, self.kind, self.lexicons = source, kind, lexicons
+        self._paths, self._labels = StringTable(), StringTable()
+        self._words = [StringTable() for _ in lexicons]
+        boxes, problems = [], []
+        for item in listing:
+            if isinstance(item, Problem):
+                problems.append(item)
+                continue
+            self._paths.append(item.path)
+            self._labels.append(item.label)
+            for table, words in zip(self._words, item.lexicons, strict=True):
+                table.append("\n".join(words))
+            if item.box is not None:
+                boxes.append(item.box)
         self.problems = tuple(problems)
-        self._paths = StringTable(entry.path for entry in entries)
-        self._labels = StringTable(entry.label for entry in entries)
-        self._words = [
-            StringTable("\n".join(e.lexicons[k]) for e in entries) for k in range(len(lexicons))
-        ]
-        boxed = any(entry.box for entry in entries)
-        nowhere = (np.nan,) * 4
-        self._boxes = np.asarray([e.box or nowhere for e in entries]) if boxed else None
+        self._boxes = np.asarray(boxes) if boxes else None  # all entries have one, or none
         self._page: tuple[str, Image.Image] | None = None  # the larger image that was read last
 
     def __getstate__(self) -> dict[str, object]:
@@ -182,11 +192,11 @@ class FileDataset(Dataset):
         return len(self._paths)
 
     def name(self, index: int) -> str:
-        path = str(self._paths[index])
+        path = self._paths[index]
         return path if self._boxes is None else f"{path}#{index}"
 
     def label(self, index: int) -> str:
-        return str(self._labels[index])
+        return self._labels[index]
 
     def lexicon(self, index: int, name: str) -> tuple[str, ...]:
         if name not in self.lexicons:
@@ -195,8 +205,8 @@ class FileDataset(Dataset):
         return tuple(text.split("\n")) if text else ()
 
     def image(self, index: int) -> bytes | Image.Image:
-        path = str(self._paths[index])
-        if self._boxes is None or np.isnan(self._boxes[index, 0]):
+        path = self._paths[index]
+        if self._boxes is None:
             return read_file(path)
         if self._page is None or self._page[0] != path:
             self._page = path, _decode(path)

@@ -1,7 +1,7 @@
 """Label files as text: `image<TAB>label`, ICDAR, MJSynth's annotation, CSV, JSON, `.gt.txt`, names.
 
-Each function reads one form into entries and problems. A line that cannot be used is a problem,
-named by ``file:line``; a file with nothing but problems is an error of the caller's.
+Each function reads one form and yields its entries and problems. A line that cannot be used is a
+problem, named by ``file:line``; a file with nothing but problems is an error of the caller's.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from typing import Any
 from crnn.data.dataset import Entry, Problem
 from crnn.images import images_in
 
-Listing = tuple[list[Entry], list[Problem]]
+Listing = Iterator[Entry | Problem]
 
 # What the columns of CSV files, and the keys of JSON ones, are called in the field.
 IMAGE_COLUMNS = ("image", "image_path", "img_path", "path", "file", "file_name", "filename", "name")
 LABEL_COLUMNS = ("label", "text", "words", "word", "transcription", "ground_truth", "gt")
 
-_MJSYNTH_LINE = re.compile(r"(\S*\d+_(?:\S+)_\d+\.\w+) \d+$")
-_MJSYNTH_NAME = re.compile(r"\d+_(.+)_\d+$")
 # How a folder's file names may hold the label, most telling first.
 _NAME_FORMS = (
-    ("number_label_number", _MJSYNTH_NAME),
+    ("number_label_number", re.compile(r"\d+_(.+)_\d+$")),
     ("number_label", re.compile(r"\d+_(.+)$")),
     ("label_number", re.compile(r"(.+)_\d+$")),
     ("label", re.compile(r"(.+)$")),
@@ -50,25 +48,26 @@ def form_of(text: str) -> str | None:
     first = next((line for line in text.splitlines() if line.strip()), "")
     if "\t" in first:
         return "tab"
-    if _MJSYNTH_LINE.match(first.strip()):
+    if parse_mjsynth(first):
         return "mjsynth"
     return "icdar" if "," in first else None
 
 
 def lines_of(path: Path, text: str, parse: Callable[[str], tuple[str, str] | None]) -> Listing:
     """One sample a line; `parse` gives (image, label), or None for a line of another form."""
-    entries, problems = [], []
-    folder = str(path.parent)
+    folder = os.path.join(str(path.parent), "")
     # Only line feeds end a line: a label may hold U+2028 and others that splitlines() cuts at.
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-        if not line.strip():
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+        line = line.rstrip("\r\n")
+        if not line or line.isspace():
             continue
         found = parse(line)
         if found is None or not found[0]:
-            problems.append(Problem(f"{path}:{number}", f"not of the file's form: {line[:80]!r}"))
+            yield Problem(f"{path}:{number}", f"not of the file's form: {line[:80]!r}")
+        elif found[0].startswith("/"):
+            yield Entry(*found)
         else:
-            entries.append(Entry(os.path.join(folder, found[0]), found[1]))
-    return entries, problems
+            yield Entry(folder + found[0], found[1])
 
 
 def parse_tab(line: str) -> tuple[str, str] | None:
@@ -88,9 +87,12 @@ def parse_icdar(line: str) -> tuple[str, str] | None:
 
 def parse_mjsynth(line: str) -> tuple[str, str] | None:
     """``./2425/1/115_Lube_45484.jpg 45484``: the middle of the name is the label."""
-    match = _MJSYNTH_LINE.match(line.strip())
-    name = _MJSYNTH_NAME.match(Path(match[1]).stem) if match else None
-    return (os.path.normpath(match[1]), name[1]) if match and name else None
+    path, _, word = line.strip().partition(" ")
+    name = path[path.rfind("/") + 1 : path.rfind(".")]
+    first, last = name.find("_"), name.rfind("_")
+    if not (word.isdecimal() and name[:first].isdecimal() and name[last + 1 :].isdecimal()):
+        return None
+    return (path.removeprefix("./"), name[first + 1 : last]) if first + 1 < last else None
 
 
 def read_csv(path: Path, text: str) -> Listing:
@@ -105,15 +107,11 @@ def read_csv(path: Path, text: str) -> Listing:
             f"open_dataset: {path} must have a header with one of {', '.join(IMAGE_COLUMNS)} and "
             f"one of {', '.join(LABEL_COLUMNS)}, got {header[:80]!r}"
         )
-    entries, problems = [], []
     for row in rows:
         if len(row) > max(image, label) and row[image].strip():
-            entries.append(Entry(str(path.parent / row[image].strip()), row[label]))
+            yield Entry(str(path.parent / row[image].strip()), row[label])
         elif row:
-            problems.append(
-                Problem(f"{path}:{rows.line_num}", f"{len(row)} of {len(columns)} columns")
-            )
-    return entries, problems
+            yield Problem(f"{path}:{rows.line_num}", f"{len(row)} of {len(columns)} columns")
 
 
 def has_csv_header(text: str) -> bool:
@@ -134,13 +132,11 @@ def read_json(path: Path, text: str) -> Listing:
         raise ValueError(f"open_dataset: cannot read {path} ({error})") from error
     if isinstance(content, dict) and isinstance(content.get("labels"), (dict, list)):
         content = content["labels"]
-    entries, problems = [], []
     for where, (image, label) in _json_pairs(path, content):
         if isinstance(image, str) and image and isinstance(label, str):
-            entries.append(Entry(str(path.parent / image), label))
+            yield Entry(str(path.parent / image), label)
         else:
-            problems.append(Problem(f"{path}:{where}", f"no image and text: {label!r:.80}"))
-    return entries, problems
+            yield Problem(f"{path}:{where}", f"no image and text: {label!r:.80}")
 
 
 def _json_pairs(path: Path, content: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -166,19 +162,16 @@ def _json_value(item: Any, names: Sequence[str]) -> Any:
 
 def read_gt_txt(folder: Path) -> Listing:
     """``a.png`` with its text in ``a.gt.txt``; an image without one is a problem."""
-    entries, problems = [], []
     for image in images_in(folder):
         text = Path(image).with_suffix(".gt.txt")
         try:
-            label = read_text(text).strip("\r\n")
-            entries.append(Entry(image, label))
+            yield Entry(image, read_text(text).strip("\r\n"))
         except ValueError as error:
             reason = f"no {text.name} beside it" if not text.exists() else str(error)
-            problems.append(Problem(image, reason))
-    return entries, problems
+            yield Problem(image, reason)
 
 
-def read_names(folder: Path) -> tuple[str, Listing]:
+def read_names(folder: Path) -> tuple[str, list[Entry]]:
     """File names that hold the label: the first of `_NAME_FORMS` that fits all of them.
 
     Nothing where all labels would be the same: ``word_1.png, word_2.png`` are numbered, not named.
@@ -190,5 +183,5 @@ def read_names(folder: Path) -> tuple[str, Listing]:
         if images and len(labels) == len(images):
             if len(set(labels)) == 1 < len(labels):
                 break
-            return form, ([Entry(i, label) for i, label in zip(images, labels, strict=True)], [])
-    return "", ([], [])
+            return form, [Entry(i, label) for i, label in zip(images, labels, strict=True)]
+    return "", []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from crnn.data import listings
@@ -86,13 +85,13 @@ def _open_folder(folder: Path) -> Dataset:
         return Concatenation(str(folder), [_lmdb(path) for path in databases])
     if next(folder.rglob("*.gt.txt"), None):
         return _files(folder, ".gt.txt", listings.read_gt_txt(folder))
-    form, listing = listings.read_names(folder)
-    if not listing[0]:
+    form, entries = listings.read_names(folder)
+    if not entries:
         raise ValueError(
             f"open_dataset: source must hold labelled images (LMDB, one of "
             f"{', '.join(LABEL_FILES)}, .gt.txt files, or names that hold the label), got {folder}"
         )
-    return _files(folder, f"file names {form}", listing)
+    return _files(folder, f"file names {form}", entries)
 
 
 def _may_hold_labels(path: Path) -> bool:
@@ -121,7 +120,7 @@ def _open_file(path: Path) -> Dataset:
     suffix = path.suffix.lower()
     if suffix == ".mat":
         entries, names = read_mat(path)
-        return _files(path, "iiit5k", (entries, []), names)
+        return _files(path, "iiit5k", entries, names)
     text = listings.read_text(path)
     start = text.lstrip()[:1]
     if suffix == ".xml" or start == "<":
@@ -145,37 +144,40 @@ def _open_file(path: Path) -> Dataset:
     return _files(path, kind, *_with_lexicons(path, listings.lines_of(path, text, parse)))
 
 
-def _files(path: Path, kind: str, listing: Listing, lexicons: tuple[str, ...] = ()) -> Dataset:
-    entries, problems = listing
-    if not entries:
+def _files(
+    path: Path, kind: str, listing: Iterable[Entry | Problem], lexicons: tuple[str, ...] = ()
+) -> Dataset:
+    dataset = FileDataset(str(path), kind, listing, lexicons)
+    if not len(dataset):
+        problems = dataset.problems
         first = f", first {problems[0]}" if problems else ""
         raise ValueError(
             f"open_dataset: {path} must hold at least one labelled image, "
             f"got {len(problems)} unusable entries{first}"
         )
-    return FileDataset(str(path), kind, entries, problems, lexicons)
+    return dataset
 
 
 def _with_lexicons(path: Path, listing: Listing) -> tuple[Listing, tuple[str, ...]]:
     """Add what ``lex50.tsv``, ``lex1k.tsv``... beside the label file say of each image."""
-    found = {
-        m[1]: p for p in path.parent.glob("lex*.tsv") if (m := _LEXICON_FILE.fullmatch(p.name))
-    }
+    files = sorted(path.parent.glob("lex*.tsv"))
+    found = {match[1]: p for p in files if (match := _LEXICON_FILE.fullmatch(p.name))}
     names = tuple(sorted(found, key=lambda name: int(name.replace("k", "000"))))
-    entries, problems = listing
     for name in names:
-        file = found[name]
-        rows, bad = listings.lines_of(file, listings.read_text(file), listings.parse_tab)
-        problems += bad
-        words = {row.path: tuple(w for w in row.label.split(",") if w) for row in rows}
-        problems += [
-            Problem(entry.path, f"no lexicon in {file.name}")
-            for entry in entries
-            if entry.path not in words
-        ]
-        entries = [_with_words(entry, words.get(entry.path, ())) for entry in entries]
-    return (entries, problems), names
+        listing = _with_words(listing, found[name])
+    return listing, names
 
 
-def _with_words(entry: Entry, words: tuple[str, ...]) -> Entry:
-    return replace(entry, lexicons=(*entry.lexicons, words))
+def _with_words(listing: Listing, file: Path) -> Listing:
+    words: dict[str, tuple[str, ...]] = {}
+    for row in listings.lines_of(file, listings.read_text(file), listings.parse_tab):
+        if isinstance(row, Problem):
+            yield row
+        else:
+            words[row.path] = tuple(word for word in row.label.split(",") if word)
+    for item in listing:
+        if isinstance(item, Entry):
+            if item.path not in words:
+                yield Problem(item.path, f"no lexicon in {file.name}")
+            item = item._replace(lexicons=(*item.lexicons, words.get(item.path, ())))
+        yield item

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -31,23 +31,23 @@ def read_xml(path: Path) -> tuple[str, Listing, tuple[str, ...]]:
         raise ValueError(
             f"open_dataset: {path} must have the root <tagset> or <imagelist>, got <{root.tag}>"
         )
-    entries: list[Entry] = []
-    problems: list[Problem] = []
-    for number, image in enumerate(root.iter("image"), start=1):
-        for entry in _rectangles(path, number, image):
-            (entries if isinstance(entry, Entry) else problems).append(entry)  # type: ignore[arg-type]
-    # Either every photograph has a lexicon or the words of those without could not be found.
-    named = bool(entries) and all(entry.lexicons for entry in entries)
-    if not named:
-        entries = [Entry(entry.path, entry.label, entry.box) for entry in entries]
-    kind = "svt" if named else "rectangles"
-    return kind, (entries, problems), ("50",) if named else ()
+    photographs = list(root.iter("image"))
+    # SVT's test has a lexicon for each photograph, ICDAR's none.
+    named = all(_lexicon(image) for image in photographs)
+    items = itertools.chain.from_iterable(
+        _rectangles(path, number, image, named) for number, image in enumerate(photographs, start=1)
+    )
+    return "svt" if named else "rectangles", items, ("50",) if named else ()
 
 
-def _rectangles(path: Path, number: int, image: ElementTree.Element) -> Iterator[Entry | Problem]:
+def _lexicon(image: ElementTree.Element) -> tuple[str, ...]:
+    words = (image.findtext("lex") or "").split(",")
+    return tuple(word.strip() for word in words if word.strip())
+
+
+def _rectangles(path: Path, number: int, image: ElementTree.Element, named: bool) -> Listing:
     name = (image.findtext("imageName") or "").strip()
-    words = tuple(word.strip() for word in (image.findtext("lex") or "").split(",") if word.strip())
-    lexicons = (words,) if words else ()
+    lexicons = (_lexicon(image),) if named else ()
     for k, rectangle in enumerate(image.iter("taggedRectangle"), start=1):
         where = f"{path}:image {number}, rectangle {k}"
         try:
@@ -66,14 +66,12 @@ def _rectangles(path: Path, number: int, image: ElementTree.Element) -> Iterator
 
 
 def _cropped(path: Path, root: ElementTree.Element) -> Listing:
-    entries, problems = [], []
     for number, image in enumerate(root.iter("image"), start=1):
         file, label = image.get("file"), image.get("tag")
         if file and label is not None:
-            entries.append(Entry(os.path.join(path.parent, file), label))
+            yield Entry(os.path.join(path.parent, file), label)
         else:
-            problems.append(Problem(f"{path}:image {number}", "no file or no tag"))
-    return entries, problems
+            yield Problem(f"{path}:image {number}", "no file or no tag")
 
 
 def read_mat(path: Path) -> tuple[list[Entry], tuple[str, ...]]:

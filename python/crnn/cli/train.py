@@ -4,6 +4,7 @@ The words are drawn with the fonts and the dictionary of this machine. The run's
 config.toml, log.jsonl (loss and accuracy), last.pt (the state that --resume continues from) and,
 at the end, model.safetensors, which `crnn read --model` takes. Ctrl-C saves the state first; a run
 that was killed continues from the last one saved, to the same weights bit for bit.
+Several GPUs: torchrun --nproc-per-node 8 -m crnn train --device cuda ...
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"training: files must be readable and writable, got {error}") from error
-    print(f"wrote {trainer.export()}")
+    if trainer.ranks.writes:
+        print(f"wrote {trainer.export()}")
+    trainer.ranks.close()
     return 0
 
 

@@ -24,6 +24,7 @@ from crnn.model import CRNN, PRESETS
 from crnn.pretrained import model_file
 from crnn.synth import Batch
 from crnn.training.config import CONFIG, TrainConfig
+from crnn.training.distributed import Ranks
 from crnn.training.signals import stop_requests
 from crnn.training.sources import batches
 from crnn.training.validation import Validator
@@ -36,6 +37,9 @@ _NAMED = 5  # samples left out that are named; all are counted
 
 class Trainer:
     """Trains a model from synthetic images, stored ones, or both.
+
+    Under torchrun each process takes other batches of ``batch_size`` images, and all take the step
+    of the mean gradient; resume with as many processes.
 
     Args:
         config: the run.
@@ -53,7 +57,8 @@ class Trainer:
         self.config = config
         self.charset = Charset.named(config.charset)
         self.output_dir = Path(config.output_dir)
-        self.device = torch.device(config.device)
+        self.ranks = Ranks(config.device)
+        self.device = self.ranks.device
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
@@ -70,6 +75,7 @@ class Trainer:
         self.validator = Validator(config.validate)
         if resume and (self.output_dir / STATE).exists():
             self._load_state()
+        self.network = self.ranks.wrap(self.model)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.config
@@ -86,7 +92,11 @@ class Trainer:
     def batches(self) -> Iterator[Batch]:
         """The stream of batches from the one that `step` takes next."""
         height = self.model.config.height
-        return batches(self.config, self.charset, height, self.step, self._note_problem)
+        ranks = self.ranks
+        return batches(
+            self.config, self.charset, height, self.step, self._note_problem,
+            ranks.rank, ranks.count,
+        )  # fmt: skip
 
     def _note_problem(self, problem: str) -> None:
         self.unusable += 1
@@ -103,31 +113,48 @@ class Trainer:
                 broke, and the last state saved is intact.
             OSError: a file cannot be written; the last state saved is intact.
         """
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.config.save(self.output_dir / CONFIG)
+        writes = self.ranks.writes
+        if writes:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            self.config.save(self.output_dir / CONFIG)
         self.model.train()
         window: list[tuple[float, float]] = []
         before, started = self.seconds, time.monotonic()
-        progress = tqdm(total=self.config.steps, initial=self.step, file=sys.stderr, unit="step")
+        progress = tqdm(
+            total=self.config.steps, initial=self.step, file=sys.stderr, unit="step",
+            disable=not writes,
+        )  # fmt: skip
+        stopped = done = False
         with contextlib.closing(progress), stop_requests() as stop:
             for batch in self.batches():
-                self.seconds = before + time.monotonic() - started
-                if stop or self.config.rate(self.step, self.seconds) <= 0:
+                seconds = before + time.monotonic() - started
+                # All processes end at the same step, whichever was asked to.
+                asked, over, self.seconds = self.ranks.most([bool(stop), done, seconds])
+                stopped = bool(asked)
+                if stopped or over or self.config.rate(self.step, self.seconds) <= 0:
                     break
-                window.append(self.train_step(batch))
+                figures = self.train_step(batch)
                 self.step += 1
-                progress.update()
-                if self.step % self.config.log_every == 0:
-                    self._log(window, progress)
-                    window = []
-                done = self.step % self.config.validate_every == 0 and self._validate()
-                if self.step % self.config.save_every == 0 and not stop:
-                    self.save_state()
-                if done:
-                    break
-            self.save_state()
-        if stop:
+                if writes:
+                    window.append(figures)
+                    progress.update()
+                    done = self._after_step(window, progress)
+            if writes:
+                self.save_state()
+        if stopped:
             raise KeyboardInterrupt
+
+    def _after_step(self, window: list[tuple[float, float]], progress: tqdm[Any]) -> bool:
+        """Log, validate and save where it is time to; whether patience has run out."""
+        done = False
+        if self.step % self.config.log_every == 0:
+            self._log(window, progress)
+            window.clear()
+        if self.step % self.config.validate_every == 0:
+            done = self._validate()
+        if self.step % self.config.save_every == 0:
+            self.save_state()
+        return done
 
     def train_step(self, batch: Batch) -> tuple[float, float]:
         """One update; returns the loss per label symbol and the share of words read right."""
@@ -136,7 +163,7 @@ class Trainer:
         images = batch.images.to(self.device, torch.float32).div_(127.5).sub_(1)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
-            logits, lengths = self.model(images)
+            logits, lengths = self.network(images)
         losses = ctc_loss(
             logits, batch.targets.to(self.device), lengths, batch.target_lengths.to(self.device),
             reduction="none", from_logits=True, zero_infinity=True,
@@ -177,7 +204,7 @@ class Trainer:
         loss = sum(item[0] for item in window) / len(window)
         accuracy = sum(item[1] for item in window) / len(window)
         line = {
-            "step": self.step, "samples": self.step * self.config.batch_size,
+            "step": self.step, "samples": self._samples(),
             "loss_per_symbol": round(loss, 4), "word_accuracy": round(accuracy, 4),
             "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 1),
         }  # fmt: skip
@@ -185,6 +212,9 @@ class Trainer:
             line["unusable"] = self.unusable
         self._write_log(line)
         progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+
+    def _samples(self) -> int:
+        return self.step * self.config.batch_size * self.ranks.count
 
     def _write_log(self, line: dict[str, Any]) -> None:
         with (self.output_dir / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -237,7 +267,7 @@ class Trainer:
             config[key] = [Path(path).name for path in config[key]]
         summary = {
             "steps": self.step,
-            "samples": self.step * self.config.batch_size,
+            "samples": self._samples(),
             "seconds": round(self.seconds),
             "config": config,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from crnn.charset import Charset
 from crnn.data import open_datasets
-from crnn.data.batches import Mixture, StoredWords
+from crnn.data.batches import Mixture, StoredWords, pools_of
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
 from crnn.synth.dataset import POOL, WIDTHS
 from crnn.synth.render import load_backgrounds
@@ -24,6 +23,8 @@ def batches(
     height: int,
     step: int,
     report: Callable[[str], object] = lambda problem: None,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[Batch]:
     """Batch `step` and those after it, without end; a function of the configuration alone.
 
@@ -33,6 +34,7 @@ def batches(
         height: pixels of every image.
         step: number of the first batch.
         report: called with each sample that could not be used.
+        rank, ranks: this process and their number; each pool belongs to one of them.
 
     Raises:
         ValueError: no fonts, no words, or a data set that holds no usable samples.
@@ -43,7 +45,7 @@ def batches(
     pools = DataLoader(
         data,
         batch_size=None,
-        sampler=itertools.count(pool),
+        sampler=pools_of(rank, ranks, pool),
         num_workers=config.workers,
         prefetch_factor=None if config.workers == 0 else 2,
         worker_init_fn=leave_signals_to_the_trainer,

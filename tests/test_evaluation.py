@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pictures import labelled, write
+from PIL import Image
 from tiny import save_tiny
 
 from crnn.cli import main
@@ -360,9 +361,9 @@ def test_figure4(recognizer: Recognizer, readings: list[str], tmp_path: Path) ->
     ]  # fmt: skip
     assert scores[0].right < scores[1].right
     assert scores[6].right == scores[7].right
-    pytest.importorskip("matplotlib")
     figure4_plot(scores, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 1000
+    with Image.open(tmp_path / "plot.png") as plot:
+        assert plot.size == (900, 600)
 
 
 def test_table3(recognizer: Recognizer, readings: list[str], tmp_path: Path) -> None:
@@ -405,7 +406,14 @@ def test_eval_command(
     assert main(["eval", model, "words", "--compare", model]) == 0
     assert "McNemar p = 1: no difference shown" in capsys.readouterr().out
     (words / "1.png").write_bytes(b"")
-    assert main(["eval", model, "words"]) == 1
+    capsys.readouterr()
+    assert main(["eval", model, "words", "w=words", "--sheet", "sub.d.png"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("crnn: load: words/1.png must be an image, got an empty file\n") == 2
+    assert Path("sub.d.png").exists()
+    assert Path("sub.d_2.png").exists()
+    assert main(["eval", model, "words", "w=words", "--compare", "run.json"]) == 2
+    assert "must hold as many data sets as are read, got 1" in capsys.readouterr().err
 
 
 def test_the_papers_commands(

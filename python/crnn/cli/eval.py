@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ EXAMPLES = """\
   crnn eval small IC03/ --figure4 --lexicon words50k.txt --plot figure4.png
   crnn eval small IC03/ --table3                               size, and time per image
 """
+
+_NAMED = 20  # unreadable images that are named; all are counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,14 +124,16 @@ def _evaluate(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol)
         score = _score(args, recognizer, args.model, name, dataset, rules)
         scores.append(score)
         print(json.dumps(score.to_dict()) if args.json else f"{name}: {score}")
-        if others is not None:
-            other = others if isinstance(others, list) else None
-            second = (
-                other[min(number, len(other) - 1)]
-                if other is not None
-                else _score(args, others, args.compare, name, dataset, rules)
-            )
-            _print_comparison(args, score, second)
+        if isinstance(others, list):
+            if number >= len(others):
+                raise ValueError(
+                    f"eval: {args.compare} must hold as many data sets as are read, "
+                    f"got {len(others)}"
+                )
+            _print_comparison(args, score, others[number])
+        elif others is not None:
+            other = _score(args, others, args.compare, name, dataset, rules)
+            _print_comparison(args, score, other)
         _report(args, dataset, score, number)
     if args.output:
         save_run(args.output, scores)
@@ -177,6 +182,9 @@ def _print_comparison(args: argparse.Namespace, first: Score, second: Score) -> 
 
 
 def _report(args: argparse.Namespace, dataset: Dataset, score: Score, number: int) -> None:
+    unreadable = [outcome.error for outcome in score.outcomes if outcome.error is not None]
+    for error in unreadable[:_NAMED]:
+        print(f"crnn: {error}", file=sys.stderr)
     for outcome in score.errors[: args.errors]:
         reason = outcome.error or f"read as {outcome.reading!r} ({outcome.confidence:.0%})"
         print(f"  {outcome.name}: {outcome.label!r} {reason}")
@@ -190,7 +198,9 @@ def _report(args: argparse.Namespace, dataset: Dataset, score: Score, number: in
     if args.sheet:
         from crnn.evaluation.sheet import contact_sheet
 
-        path = args.sheet if number == 0 else f"{number + 1}_{args.sheet}"
+        path = Path(args.sheet)
+        if number:  # one for each data set
+            path = path.with_name(f"{path.stem}_{number + 1}{path.suffix}")
         contact_sheet(dataset, score.errors[: args.errors or 60], f"{score.data}: {score}").save(
             path
         )

@@ -25,10 +25,11 @@ from crnn.pretrained import model_file
 from crnn.synth import Batch
 from crnn.training.config import CONFIG, TrainConfig
 from crnn.training.distributed import Ranks
+from crnn.training.health import Health
 from crnn.training.signals import stop_requests
 from crnn.training.sources import batches
 from crnn.training.validation import Validator
-from crnn_ext import ctc_loss, greedy_decode
+from crnn_ext import ctc_loss
 
 STATE = "last.pt"
 BEST = "best.safetensors"
@@ -70,6 +71,8 @@ class Trainer:
         self.optimizer = self._optimizer()
         self.step = 0
         self.seconds = 0.0
+        self.health = Health(self.charset)
+        self.told: list[str] = []  # what the last window's diagnosis said
         self.unusable = 0  # stored samples left out, in this process
         self.best, self.since_best = -1.0, 0  # mean accuracy, and validations since then
         self.validator = Validator(config.validate)
@@ -185,7 +188,8 @@ class Trainer:
             )
         self.optimizer.step()
         per_symbol = float(losses.detach().sum() / batch.target_lengths.sum())
-        return per_symbol, _accuracy(logits.detach(), batch)
+        labels = torch.split(batch.targets, batch.target_lengths.tolist())
+        return per_symbol, self.health.observe(logits.detach(), [t.tolist() for t in labels])
 
     def _diagnosis(self, logits: Tensor) -> str:
         """What is not finite, nearest the cause, and what helps."""
@@ -203,13 +207,21 @@ class Trainer:
     def _log(self, window: list[tuple[float, float]], progress: tqdm[Any]) -> None:
         loss = sum(item[0] for item in window) / len(window)
         accuracy = sum(item[1] for item in window) / len(window)
-        line = {
-            "step": self.step, "samples": self._samples(),
-            "loss_per_symbol": round(loss, 4), "word_accuracy": round(accuracy, 4),
+        line: dict[str, Any] = {
+            "step": self.step, "samples": self._samples(), "loss_per_symbol": round(loss, 4),
             "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 1),
         }  # fmt: skip
+        line |= self.health.figures()
         if self.config.data:
             line["unusable"] = self.unusable
+        findings = self.health.diagnosis()
+        if findings:
+            line["diagnosis"] = findings
+        for finding in findings:
+            if finding not in self.told:
+                tqdm.write(f"training, step {self.step}: {finding}", file=sys.stderr)
+        self.told = findings
+        self.health.clear()
         self._write_log(line)
         progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
 
@@ -298,11 +310,3 @@ def _start_from(model: CRNN, source: str) -> None:
             f"Trainer: init must be a network of the run's preset and charset, got {source}"
         )
     model.load_state_dict(start.state_dict())
-
-
-def _accuracy(logits: Tensor, batch: Batch) -> float:
-    """The share of words whose greedy reading is the label."""
-    readings = greedy_decode(logits)
-    labels = torch.split(batch.targets, batch.target_lengths.tolist())
-    right = sum(r.labels == t.tolist() for r, t in zip(readings, labels, strict=True))
-    return float(right / max(1, len(labels)))

@@ -117,6 +117,8 @@ def test_score() -> None:
     assert score.closeness == pytest.approx((1 + 0.8 + 0 + 0.75) / 4)
     assert score.character_error_rate == pytest.approx((0 + 1 + 3 + 1) / 16)
     assert score.covered == 0.75
+    assert score.accuracy_covered == pytest.approx(1 / 3)
+    assert math.isnan(score_of().accuracy_covered)
     assert [o.truth for o in score.errors] == ["shop", "house", "bad"]
     assert score.by_length() == {3: (0, 1), 4: (1, 2), 5: (0, 1)}
     assert score.confusions() == Counter(

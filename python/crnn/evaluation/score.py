@@ -101,6 +101,12 @@ class Score:
         """Share of truths that the lexicon holds: no reading with it can be better."""
         return sum(outcome.covered for outcome in self.outcomes) / max(1, self.count)
 
+    @property
+    def accuracy_covered(self) -> float:
+        """Accuracy on the words that the lexicon holds; NaN where it holds none."""
+        right = [outcome.right for outcome in self.outcomes if outcome.covered]
+        return sum(right) / len(right) if right else float("nan")
+
     @cached_property
     def closeness(self) -> float:
         """1-NED: mean of 1 - edit distance / length of the longer text, in [0, 1]."""
@@ -150,6 +156,7 @@ class Score:
             "distance": self.closeness,
             "cer": self.character_error_rate,
             "covered": self.covered,
+            "accuracy_covered": self.accuracy_covered if self.covered else None,
             "digest": self.digest,
             "seconds_per_image": (self.network_seconds + self.search_seconds) / max(1, self.count),
             "search_seconds_per_image": self.search_seconds / max(1, self.count),
@@ -169,7 +176,10 @@ class Score:
             f"{self.failed} unreadable, {self.skipped} not scored",
         ]
         if self.lexicon != "none":
-            parts.append(f"{self.covered:.1%} of the words in the lexicon")
+            parts.append(
+                f"{self.covered:.1%} of the words in the lexicon, "
+                f"of these {self.accuracy_covered:.1%} right"
+            )
         if self.expected and self.expected != self.count:
             parts.append(f"NOT the {self.expected} words of {self.protocol}")
         return ", ".join(parts)

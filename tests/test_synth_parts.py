@@ -13,7 +13,7 @@ from crnn.synth.camera import photograph
 from crnn.synth.fonts import _SYMBOLS, _draw_symbols, _is_latin, _normalise
 from crnn.synth.geometry import Pose, View
 from crnn.synth.glyphs import EM, Face, dilate, moved, paste, positions
-from crnn.synth.render import _pose
+from crnn.synth.render import Renderer, _neighbours, _pose
 
 NO_MARGINS = np.zeros(4)
 
@@ -116,6 +116,57 @@ def test_every_view_keeps_the_word_in_sight(seed: int) -> None:
         assert column.sum() > 3, pose
         centres.append(float((column * np.arange(len(column))).sum() / column.sum()))
     assert centres[0] < centres[1] - 2, pose
+
+
+def test_poses_stay_within_their_ranges() -> None:
+    rng = np.random.default_rng(0)
+    poses = [_pose(rng.uniform(0.3, 15), rng, 1.0) for _ in range(3000)]
+    values = {name: np.array([getattr(p, name) for p in poses]) for name in vars(poses[0])}
+    limits = {"arc": 1.6, "tilt": 0.5, "shear": 0.5, "vanish_x": 0.32, "vanish_y": 0.25}
+    for name, most in limits.items():
+        assert np.abs(values[name]).max() <= most, name
+        assert values[name].min() < 0 < values[name].max(), name
+    assert 0.25 < values["stretch"].min() < values["stretch"].max() < 2.0
+    assert 0.05 < (values["arc"] != 0).mean() < 0.2
+    assert 0.05 < (np.abs(values["tilt"]) > 0.15).mean() < 0.4  # nearly flat as a rule
+    for _ in range(100):  # and clean print is flat and straight on
+        pose = _pose(4.0, rng, 0.0)
+        assert vars(pose) | {"upright": False} == vars(Pose())
+
+
+def test_the_least_contrast_is_kept(font_folder: Path) -> None:
+    """Where ink and paper are plain, they differ by what the renderer promises."""
+    renderer = Renderer([[str(font_folder / "default.ttf")]])
+    least = 1.0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        drawing = renderer._draw("III", rng, 0.0)
+        view = View(Pose(), drawing.box, NO_MARGINS, unit=40.0)
+        image, contrast = renderer._colour(drawing, view, rng, 1.0)
+        assert contrast >= 0.12
+        assert 0 <= image.min() <= image.max() <= 1
+        least = min(least, contrast)
+    assert least < 0.2  # faint signs are there, too
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_neighbour_is_a_cut_letter_beyond_a_gap(font: Face, side: str) -> None:
+    seen = 0
+    for seed in range(400):
+        canvas = np.zeros((140, 400), np.uint8)
+        box = (150, 50, 250, 90)
+        margins = np.zeros(4)
+        _neighbours(canvas, font, box, margins, 0.0, np.random.default_rng(seed), 1.0)
+        end = canvas[:, :150][:, ::-1] if side == "left" else canvas[:, 250:]
+        crop = margins[0] if side == "left" else margins[2]
+        ink = np.flatnonzero(end.any(axis=0))
+        if margins[1] or margins[3] or not crop:
+            continue
+        seen += 1
+        assert ink[0] >= 0.2 * EM  # a word space
+        assert ink[0] <= crop + 1  # at least its edge shows
+        assert crop < ink[-1] + 1 + 2  # and part is cut off
+    assert seen > 10
 
 
 @pytest.mark.parametrize("arc", [-1.5, -0.4, 0.4, 1.5])

@@ -65,7 +65,10 @@ class Face:
         size = (min(max(right - left, 1), 8 * EM), min(max(bottom - top, 1), 8 * EM))
         canvas = Image.new("L", size)
         ImageDraw.Draw(canvas).text((-left, -top), char, fill=255, font=self._font)
-        return Glyph(np.asarray(canvas, np.uint8), left, top, self._font.getlength(char))
+        # Pillow's box takes in the side bearings; what is cut off by a crop is counted in ink.
+        ink = canvas.getbbox() or (0, 0, 1, 1)
+        mask = np.asarray(canvas.crop(ink), np.uint8)
+        return Glyph(mask, left + ink[0], top + ink[1], self._font.getlength(char))
 
 
 @lru_cache(maxsize=4096)

@@ -21,7 +21,8 @@
 namespace crnn {
 namespace {
 
-constexpr int64_t kRowWork = 65536;  // elements per chunk of rows: long against taking a chunk
+constexpr int64_t kRowWork = 65536;   // elements per chunk of rows: long against taking a chunk
+constexpr int64_t kStateWork = 4096;  // frames times states of the samples of one chunk, likewise
 
 template <class Real>
 void gather_rows_dispatch(const CtcBatch<Real>& batch, Real* row_shift, Real* row_sum,
@@ -148,7 +149,9 @@ void ctc_forward(const CtcBatch<Real>& batch, Real* losses, const CtcSaved<Real>
                                                     want_posteriors));
   }
   ScratchPool pool(static_cast<size_t>(bytes));
-  parallel_for(d.N, 1, num_threads, [&](int64_t begin, int64_t end) {
+  const int64_t sample_work = d.N > 0 ? d.T * (d.targets / d.N + 1) : 0;
+  const int64_t samples = std::max<int64_t>(1, kStateWork / std::max<int64_t>(1, sample_work));
+  parallel_for(d.N, samples, num_threads, [&](int64_t begin, int64_t end) {
     const ScratchPool::Lease scratch(pool);
     for (int64_t n = begin; n < end; ++n) {
       if (want_posteriors) {  // the columns of padding in targets [N, S]
@@ -193,9 +196,10 @@ void ctc_backward(const CtcBatch<Real>& batch, const Real* losses, const CtcSave
     if (!std::isfinite(losses[n])) w = zero_infinity && std::isinf(losses[n]) ? 0 : std::nan("");
     weights[static_cast<size_t>(n)] = static_cast<Real>(w);
   }
-  const int64_t grain = std::max<int64_t>(1, kRowWork / d.C);
-  parallel_for(d.T * d.N, grain, num_threads, [&](int64_t begin, int64_t end) {
-    gradient_rows_dispatch(batch, saved, weights.data(), dx, dx_t, dx_n, begin, end);
+  const int64_t grain = std::max<int64_t>(1, kRowWork / d.C), rows = d.T * d.N;
+  // Last rows first: of x the forward pass read them last, and some are still in the cache.
+  parallel_for(rows, grain, num_threads, [&](int64_t begin, int64_t end) {
+    gradient_rows_dispatch(batch, saved, weights.data(), dx, dx_t, dx_n, rows - end, rows - begin);
   });
 }
 

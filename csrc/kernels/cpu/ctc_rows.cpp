@@ -17,6 +17,9 @@ namespace {
 
 // Rows, or vectors of a row, that go through exp together.
 constexpr int kTogether = 4;
+// Values from what is computed to what is asked for from memory: the processor's own prefetching
+// does not keep up with the four rows.
+constexpr int64_t kAhead = 512;
 
 // The last C % W values of a row, and minus infinity in the other lanes.
 template <class M>
@@ -50,7 +53,10 @@ void sum_exp(const typename M::Real* const* x, int64_t C, typename M::Real shift
   using V = typename M::V;
   V sum[kTogether] = {}, v[K];
   for (int64_t c = 0; c + W <= C; c += W) {
-    for (int k = 0; k < K; ++k) v[k] = load_real<M>(x[k] + c) - shift;
+    for (int k = 0; k < K; ++k) {
+      __builtin_prefetch(x[k] + c + kAhead);
+      v[k] = load_real<M>(x[k] + c) - shift;
+    }
     exp_each<M>(v);
     for (int k = 0; k < K; ++k) sum[k] += v[k];
   }
@@ -137,7 +143,10 @@ static inline void scaled_exp_at(const typename M::Real* x, int64_t c, typename 
                                  typename M::Real scale, typename M::Real* dx) {
   constexpr int W = lanes<M>();
   typename M::V v[K];
-  for (int k = 0; k < K; ++k) v[k] = load_real<M>(x + c + k * W) - shift;
+  for (int k = 0; k < K; ++k) {
+    __builtin_prefetch(x + c + k * W + kAhead);
+    v[k] = load_real<M>(x + c + k * W) - shift;
+  }
   exp_each<M>(v);
   for (int k = 0; k < K; ++k) store_lanes(dx + c + k * W, v[k] * scale);
 }

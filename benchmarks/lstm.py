@@ -6,6 +6,7 @@ of x and all parameters when training. Then both are timed in turns in one proce
 lengths are half of T to T; torch then packs the padded batch, runs, and pads the output again.
 Columns: error and milliseconds (median, 10th and 90th percentile) of each, and how many times
 faster crnn_ext is, from the pairs of each round. crnn_ext runs its own kernels for every shape.
+All this for the CPU; with --device cuda, benchmarks/lstm_gpu.py runs instead and says what it does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import crnn_ext
+from benchmarks import gpu, lstm_gpu
 from benchmarks.speed import compare, parse, parser
 
 FEATURES, HIDDEN = 512, 256
@@ -133,16 +135,24 @@ def run_case(case: Case, options: argparse.Namespace) -> None:
 
 def main() -> None:
     options = parser("lstm", __doc__, seconds=1.5)
-    options.add_argument("--frames", type=int, nargs="+", default=[26, 100], help="values of T")
-    options.add_argument(
-        "--samples", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64], help="values of N"
-    )
-    options.add_argument(
-        "--mode", choices=["infer", "train"], nargs="+", default=["infer", "train"]
-    )
+    add = options.add_argument
+    add("--device", choices=["cpu", "cuda"], default="cpu")
+    add("--frames", type=int, nargs="+", default=[26, 100], help="values of T")
+    add("--samples", type=int, nargs="+", help="values of N")
+    modes = ["infer", "forward", "train"]
+    add("--mode", choices=modes, nargs="+", default=["infer", "train"], help="forward: cuda only")
+    add("--dtype", choices=lstm_gpu.DTYPES, nargs="+", default=["bfloat16", "tf32", "float16"])
+    add("--timing", choices=gpu.TIMINGS, nargs="+", default=["graph", "eager", "cold"])
     chosen = parse(options)
     if chosen.quick:
-        chosen.frames, chosen.samples = [26], [1, 8]
+        chosen.frames, chosen.samples = [26], [1, 8] if chosen.device == "cpu" else [1, 64]
+    if chosen.device == "cuda":
+        chosen.samples = chosen.samples or [1, 8, 64, 256, 512]
+        lstm_gpu.run(chosen)
+        return
+    chosen.samples = chosen.samples or [1, 2, 4, 8, 16, 32, 64]
+    if "forward" in chosen.mode:
+        options.error("--mode forward needs --device cuda")
     for mode in chosen.mode:
         for variable in (False, True):
             for T in chosen.frames:

@@ -1,0 +1,70 @@
+"""The parts of the GPU benchmarks that need no GPU."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu, lstm_gpu
+from benchmarks.lstm_gpu import Case
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("mode", ["infer", "forward", "train"])
+@pytest.mark.parametrize("variable", [False, True])
+def test_implementations_are_verified(mode: str, variable: bool) -> None:
+    case = Case(4, 3, "float32", mode, variable)
+    found = lstm_gpu.errors(case, lstm_gpu.make_inputs(case, "cpu"))
+    assert set(found) == {"torch", "torch again", "crnn_ext"}
+    assert 0 < max(found.values()) < 2e-6
+
+
+def test_two_streams_are_a_bidirectional_lstm() -> None:
+    case = Case(4, 3, "float32", "infer")
+    inputs = lstm_gpu.make_inputs(case, "cpu")
+    both = inputs.modules["torch"]
+    assert isinstance(both, torch.nn.LSTM)
+    y, _ = lstm_gpu.TwoStreams(both)(inputs.x[0])
+    torch.testing.assert_close(y, both(inputs.x[0])[0])
+
+
+def test_a_wrong_result_is_not_timed() -> None:
+    case = Case(4, 3, "float32", "infer")
+    inputs = lstm_gpu.make_inputs(case, "cpu")
+    with torch.no_grad():
+        inputs.modules["crnn_ext"].weight_hh_l0.mul_(1.01)
+    with pytest.raises(SystemExit, match=r"T=4 N=3 float32 infer: relative error .* above 2e-06"):
+        lstm_gpu.errors(case, inputs)
+
+
+def test_samplers_take_turns() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in ("a", "b")}
+    samplers = {name: gpu.eager([call], count=1) for name, call in calls.items()}
+    measured = gpu.take_turns(samplers, rounds=3)
+    assert order == ["a", "b", *"ab", *"ba", *"ab"]  # each once to warm up
+    assert all(len(m.rounds) == 3 for m in measured.values())
+
+
+def test_cases() -> None:
+    options = argparse.Namespace(
+        dtype=["tf32"], frames=[26], samples=[1, 8], mode=["infer", "train"]
+    )
+    names = [str(case) for case in lstm_gpu.cases(options)]
+    assert names[0] == "T=26 N=1 tf32 infer"
+    assert names[-1] == "T=26 N=8 tf32 variable train"
+    assert len(names) == 6  # one sample has no lengths to vary
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu() -> None:
+    command = [sys.executable, "-m", "benchmarks.lstm", "--device", "cuda", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "benchmarks.lstm: --device cuda needs a GPU and a build with CUDA\n"

@@ -13,6 +13,7 @@ import torch
 from benchmarks import gpu, lstm_gpu
 from benchmarks.lstm_gpu import Case
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parent.parent
 
 

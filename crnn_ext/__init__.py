@@ -23,6 +23,7 @@ if _C.version != __version__:
     )
 
 from crnn_ext._build import BuildInfo, CudaDevice, build_info
+from crnn_ext._cuda import CudaError
 from crnn_ext.ctc import CTCLoss, ctc_loss, release_memory
 from crnn_ext.lexicon import Lexicon, LexiconMethod, LexiconResult, ScoredWord
 from crnn_ext.lstm import LSTM
@@ -37,6 +38,7 @@ __all__ = [
     "BuildInfo",
     "CTCLoss",
     "CudaDevice",
+    "CudaError",
     "GreedyResult",
     "Lexicon",
     "LexiconMethod",

@@ -35,30 +35,36 @@ class Frames:
         )  # fmt: skip
 
 
-def check_frames(op: str, log_probs: Tensor, lengths: Lengths, blank: int) -> Frames:
-    """Check the arguments of a decoder; half precision becomes float32, a GPU tensor is copied."""
+def check_log_probs(op: str, log_probs: Tensor, blank: int) -> tuple[Tensor, int]:
+    """Check what every decoder checks; return [T, N, C] and the blank as an integer."""
     if not isinstance(log_probs, Tensor):
         fail_type(op, "log_probs", "be a torch.Tensor", log_probs)
     if log_probs.dim() not in (2, 3):
         fail(op, "log_probs", "have shape [T, N, C] or [T, C]", list(log_probs.shape))
     if not log_probs.is_floating_point():
         fail(op, "log_probs", "have a floating dtype", log_probs.dtype)
-    if log_probs.shape[-1] == 0:
+    C = log_probs.shape[-1]
+    if C == 0:
         fail(op, "log_probs", "have at least one class", list(log_probs.shape))
-    batched = log_probs.dim() == 3
-    values = log_probs.detach().cpu()
-    if values.dtype not in (torch.float32, torch.float64):
-        values = values.float()
-    if not batched:
-        values = values.unsqueeze(1)
-    T, N, C = values.shape
     blank = operator.index(blank)
     if not 0 <= blank < C:
         fail(op, "blank", f"lie in [0, {C})", blank)
-    return Frames(values, _check_lengths(op, lengths, T, N), batched, blank)
+    values = log_probs.detach()
+    return values if values.dim() == 3 else values.unsqueeze(1), blank
 
 
-def _check_lengths(op: str, lengths: Lengths, T: int, N: int) -> Tensor:
+def check_frames(op: str, log_probs: Tensor, lengths: Lengths, blank: int) -> Frames:
+    """Check the arguments of a decoder; half precision becomes float32, a GPU tensor is copied."""
+    values, blank = check_log_probs(op, log_probs, blank)
+    values = values.cpu()
+    if values.dtype not in (torch.float32, torch.float64):
+        values = values.float()
+    T, N, _ = values.shape
+    return Frames(values, check_lengths(op, lengths, T, N), log_probs.dim() == 3, blank)
+
+
+def check_lengths(op: str, lengths: Lengths, T: int, N: int) -> Tensor:
+    """The lengths as int64 [N] on the CPU, in range."""
     if lengths is None:
         return torch.full((N,), T, dtype=torch.int64)
     if isinstance(lengths, Tensor):

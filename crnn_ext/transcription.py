@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crnn_ext import _C
+from crnn_ext import _C, _cuda, _greedy_cuda
 from crnn_ext._check import fail, fail_type
 from crnn_ext._frames import Lengths, check_frames
 
@@ -76,10 +76,16 @@ def greedy_decode(log_probs: Tensor, lengths: Lengths = None, blank: int = 0) ->
         ValueError: a shape, dtype, length or `blank` is out of range, or a frame within the
             lengths holds NaN, +inf or a value of 1e9 or more (the message names the sample).
 
+    On a GPU (where crnn_ext was built with CUDA) frames are read and collapsed there, and only the
+    readings come to the host.
+
     Not differentiable. Runs in parallel over samples without the GIL. Section 2.3.1 of the paper.
     """
-    frames = check_frames("greedy_decode", log_probs, lengths, blank)
-    readings = _C.greedy_decode(frames.args, frames.blank, torch.get_num_threads())
+    if isinstance(log_probs, Tensor) and _cuda.takes(log_probs):
+        readings = _greedy_cuda.greedy_decode("greedy_decode", log_probs, lengths, blank)
+    else:
+        frames = check_frames("greedy_decode", log_probs, lengths, blank)
+        readings = _C.greedy_decode(frames.args, frames.blank, torch.get_num_threads())
     return [GreedyResult(*reading) for reading in readings]
 
 

@@ -18,6 +18,7 @@ WRONG = {
     "two barriers": "threads of one block wait at different barriers, lines",
     "reads unwritten": "uninitialised memory: read of 4 bytes at byte",
     "writes input": "write to an input: write of 4 bytes",
+    "misaligned": "misaligned: write of",
     "blocks collide": "race: write of 4 bytes",
 }
 REFUSED = {

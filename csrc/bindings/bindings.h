@@ -7,6 +7,7 @@ namespace crnn {
 
 void bind_ctc(pybind11::module_& m);
 void bind_cuda_ctc(pybind11::module_& m);
+void bind_cuda_greedy(pybind11::module_& m);
 void bind_cuda_lstm(pybind11::module_& m);
 void bind_lexicon(pybind11::module_& m);
 void bind_lstm(pybind11::module_& m);

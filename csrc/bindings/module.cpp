@@ -20,6 +20,7 @@ PYBIND11_MODULE(_C, m) {
   crnn::set_interrupt_check(raise_pending_signal);
   crnn::bind_ctc(m);
   crnn::bind_cuda_ctc(m);
+  crnn::bind_cuda_greedy(m);
   crnn::bind_cuda_lstm(m);
   crnn::bind_lexicon(m);
   crnn::bind_lstm(m);

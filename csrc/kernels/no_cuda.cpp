@@ -2,6 +2,7 @@
 #include "common/error.h"
 #include "kernels/ctc_cuda.h"
 #include "kernels/device.h"
+#include "kernels/greedy_cuda.h"
 #include "kernels/lstm_cuda.h"
 
 namespace crnn {
@@ -18,6 +19,7 @@ void ctc_cuda_backward(const CtcCudaBatch&, const CtcCudaSaved&, const void*, in
                        int64_t, int64_t, CUstream_st*) {
   no_cuda();
 }
+void greedy_cuda(const GreedyCudaBatch&, void*, void*, CUstream_st*) { no_cuda(); }
 LstmKernel lstm_cuda_kernel(const LstmDims&, LstmPrecision, LstmKernel) { no_cuda(); }
 void lstm_cuda_forward(const LstmCudaForward&, CUstream_st*) { no_cuda(); }
 void lstm_cuda_backward(const LstmCudaBackward&, CUstream_st*) { no_cuda(); }

@@ -5,6 +5,7 @@
 // operations and, now and then, at any access to memory. Clusters run one after the other, in
 // random order. The sources are compiled with -fsanitize=thread but linked without its run-time
 // library: the hooks that the compiler calls before every access are ours (memory.cpp). They report
+//  - misaligned accesses (the compiler may take vectors apart: then their elements are checked),
 //  - accesses outside the registered tensors, shared memory and the thread's own stack,
 //  - reads of memory that nothing has written, writes to inputs,
 //  - races: two accesses, one a write, that no barrier orders.

@@ -257,17 +257,32 @@ void atomic_access(const void* p, size_t bytes) {
 
 }  // namespace emulator
 
+namespace emulator {
+namespace {
+
+// On a GPU a load of n bytes faults unless its address is a multiple of n.
+void check_aligned(void* p, size_t bytes, bool write, const void* caller) {
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  if (current != nullptr && launch->checking && address % bytes != 0) {
+    complain("misaligned", write ? "write" : "read", find_memory(address), address, bytes, caller);
+  }
+  check(address, bytes, write, caller);
+}
+
+}  // namespace
+}  // namespace emulator
+
 // ---- the compiler's hooks -----------------------------------------------------------------------
 
 #define CALLER __builtin_return_address(0)
-#define HOOKS(bytes)                                                                        \
-  void __tsan_read##bytes(void* p) { emulator::check(uintptr_t(p), bytes, false, CALLER); } \
-  void __tsan_write##bytes(void* p) { emulator::check(uintptr_t(p), bytes, true, CALLER); } \
-  void __tsan_unaligned_read##bytes(void* p) {                                              \
-    emulator::check(uintptr_t(p), bytes, false, CALLER);                                    \
-  }                                                                                         \
-  void __tsan_unaligned_write##bytes(void* p) {                                             \
-    emulator::check(uintptr_t(p), bytes, true, CALLER);                                     \
+#define HOOKS(bytes)                                                                     \
+  void __tsan_read##bytes(void* p) { emulator::check_aligned(p, bytes, false, CALLER); } \
+  void __tsan_write##bytes(void* p) { emulator::check_aligned(p, bytes, true, CALLER); } \
+  void __tsan_unaligned_read##bytes(void* p) {                                           \
+    emulator::check(uintptr_t(p), bytes, false, CALLER);                                 \
+  }                                                                                      \
+  void __tsan_unaligned_write##bytes(void* p) {                                          \
+    emulator::check(uintptr_t(p), bytes, true, CALLER);                                  \
   }
 
 extern "C" {

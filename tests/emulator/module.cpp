@@ -14,6 +14,7 @@ PYBIND11_MODULE(emulated, m) {
   py::register_local_exception<crnn::CudaError>(m, "CudaError", PyExc_RuntimeError);
 
   crnn::bind_cuda_ctc(m);
+  crnn::bind_cuda_greedy(m);
 
   m.def("seed", emulator::seed);
   m.def("launches", emulator::launches);

@@ -60,6 +60,10 @@ __global__ void writes_input(const float* in, float* out) {
   out[threadIdx.x] = 0;
 }
 
+__global__ void misaligned(float* out) {
+  reinterpret_cast<double*>(out + 1)[threadIdx.x] = 0;
+}
+
 __global__ void blocks_collide(float* out) { out[threadIdx.x] = 1; }
 
 // Each block counts itself; the last one to come sees what all the others wrote.
@@ -104,6 +108,8 @@ void selftest(const std::string& name, const float* in, float* out, unsigned* co
     launch("selftest", skips_one, one, out);
   } else if (name == "writes input") {
     launch("selftest", writes_input, one, in, out);
+  } else if (name == "misaligned") {
+    launch("selftest", misaligned, LaunchShape{{1}, {4}}, out);
   } else if (name == "blocks collide") {
     launch("selftest", blocks_collide, three, out);
   } else if (name == "last block") {

@@ -9,9 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from pictures import labelled, write
 from PIL import Image
-from tiny import save_tiny
+from tiny import save_tiny, tiny_checkpoint
 
 from crnn.cli import main
 from crnn.data import Dataset, open_dataset
@@ -224,6 +225,19 @@ def test_lexicon_free(recognizer: Recognizer, readings: list[str], tmp_path: Pat
         assert [o.reading for o in score.outcomes] == [o.reading for o in scores[0].outcomes]
     same = recognizer.read(tmp_path / "0.png")
     assert scores[0].outcomes[0].confidence == pytest.approx(same.confidence, rel=1e-5)
+
+
+def test_a_model_that_gives_nan(readings: list[str], tmp_path: Path) -> None:
+    broken = Recognizer(tiny_checkpoint())
+    with torch.no_grad():
+        broken.model.head.bias.fill_(math.nan)
+    data = with_lexicons(tmp_path, readings)
+    for score in evaluate(broken, data, searches=[Search(), Search("50"), Search("full")]):
+        assert (score.right, score.failed) == (0, COUNT)
+        assert (
+            score.outcomes[0].error
+            == f"read: logits of {tmp_path}/0.png must be finite, got NaN or inf"
+        )
 
 
 def with_lexicons(folder: Path, readings: list[str]) -> Dataset:

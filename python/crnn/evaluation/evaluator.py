@@ -170,9 +170,11 @@ def evaluate(
             started = time.perf_counter()
             readings = _transcribe(recognizer, search, lexicon, batch, logits, lengths)
             search_seconds[k] += time.perf_counter() - started
-            for sample, (text, confidence) in zip(batch, readings, strict=True):
+            for sample, reading in zip(batch, readings, strict=True):
+                error = errors.get(sample.index)
+                text, confidence = reading if error is None else ("", 0.0)
                 outcomes[k][sample.index] = _outcome(
-                    protocol, lexicon, sample, text, confidence, errors.get(sample.index)
+                    protocol, lexicon, sample, text, confidence, error
                 )
         progress(len(batch))
         started = time.perf_counter()
@@ -252,7 +254,21 @@ def _logits(
             logits, lengths = recognizer.model(
                 pixels.to(recognizer.device), widths.to(recognizer.device)
             )
-            yield batch, logits.float().cpu(), lengths.cpu(), {}
+            yield batch, *_sound(batch, logits.float().cpu(), lengths.cpu())
+
+
+def _sound(
+    batch: Sequence[_Sample], logits: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor, dict[int, str]]:
+    """Take out NaN and infinity, which no transcription accepts, and say whose they were."""
+    beyond = torch.arange(len(logits))[:, None] >= lengths
+    sound = (logits.isfinite().all(2) | beyond).all(0)
+    errors = {
+        sample.index: f"read: logits of {sample.name} must be finite, got NaN or inf"
+        for sample, ok in zip(batch, sound.tolist(), strict=True)
+        if not ok
+    }
+    return logits.masked_fill(~sound[:, None], 0.0), lengths, errors
 
 
 def _transcribe(
@@ -269,10 +285,7 @@ def _transcribe(
     charset = recognizer.charset
     if words is None:
         transcripts = Transcriber(charset)(logits, lengths)
-        return [
-            ("", 0.0) if t is None else (charset.decode(t.labels), t.probability)
-            for t in transcripts
-        ]
+        return [(charset.decode(t.labels), t.probability) for t in transcripts if t is not None]
     log_probs = logits.log_softmax(2)
     if words.shared is not None:
         return _decode(words.shared[0], search, log_probs, lengths, charset)

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from crnn.checkpoint import write_atomically
 from crnn.evaluation.metrics import edits, mcnemar, wilson_interval
 from crnn_ext import edit_distance
 
@@ -186,9 +187,9 @@ class Score:
 
 
 def save_run(path: str | Path, scores: Iterable[Score]) -> None:
-    """Write scores with all samples as JSON, for `load_run`."""
+    """Write scores with all samples as JSON, whole or not at all, for `load_run`."""
     runs = [score.to_dict(samples=True) for score in scores]
-    Path(path).write_text(json.dumps(runs, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_atomically(Path(path), json.dumps(runs, indent=1).encode())
 
 
 def load_run(path: str | Path) -> list[Score]:

@@ -290,6 +290,19 @@ def test_lexicons_that_cannot_be_had(
         ValueError, match=r"lexicon must be one of none, image, full, or a readable"
     ):
         evaluate(recognizer, data, searches=[Search("50")])
+    (tmp_path / "words").write_text("zoo\n???\n")
+    with pytest.raises(ValueError, match="must hold a word that the model can write, got none"):
+        evaluate(recognizer, data, searches=[Search(str(tmp_path / "words"))])
+
+
+def test_images_far_wider_than_others(recognizer: Recognizer, tmp_path: Path) -> None:
+    data = open_dataset(labelled(tmp_path, ["a"] * 6))
+    for i in (1, 4):
+        write(tmp_path / f"{i}.png", i, width=3000)
+    (score,) = evaluate(recognizer, data)
+    (alone,) = evaluate(recognizer, data, batch_size=1)
+    assert [o.reading for o in score.outcomes] == [o.reading for o in alone.outcomes]
+    assert len(score.outcomes[1].reading) > 100
 
 
 def test_a_manifest_must_be_complete(

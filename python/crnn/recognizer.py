@@ -195,7 +195,7 @@ class Recognizer:
             except (ImageError, TypeError) as error:
                 readings[i] = Reading(name, error=str(error))
         widths = {i: item.pixels.shape[2] for i, item in prepared.items()}
-        for batch in _batches(widths, batch_size):
+        for batch in batches_of_similar_width(widths, batch_size):
             names = [window[i][0] for i in batch]
             results = self._read_batch([prepared[i] for i in batch], names, transcriber)
             readings.update(zip(batch, results, strict=True))
@@ -292,7 +292,7 @@ def _expand(sources: Iterable[Source]) -> Iterator[tuple[str, Any]]:
             yield name, ImageError(f"load: {name} must hold an image, got a folder without any")
 
 
-def _batches(widths: dict[int, int], batch_size: int) -> Iterator[list[int]]:
+def batches_of_similar_width(widths: dict[int, int], batch_size: int) -> Iterator[list[int]]:
     """Indices in batches of similar width."""
     batch: list[int] = []
     for i in sorted(widths, key=widths.__getitem__):

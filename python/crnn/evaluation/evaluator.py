@@ -18,7 +18,7 @@ from crnn.data import Dataset
 from crnn.evaluation.protocols import PROTOCOLS, Protocol
 from crnn.evaluation.score import Outcome, Score
 from crnn.images import ImageError
-from crnn.recognizer import Recognizer
+from crnn.recognizer import Recognizer, batches_of_similar_width
 from crnn.transcription import Transcriber
 from crnn_ext import Lexicon, LexiconMethod
 
@@ -78,9 +78,9 @@ class _Words:
                 )
             self.name = dataset.lexicons[0]
         if self.name == "full":
-            self.shared = self._make(_all_words(dataset, samples))
+            self.shared = self._shared(_all_words(dataset, samples))
         elif self.name not in dataset.lexicons:
-            self.shared = self._make(_words_of_file(self.name, dataset))
+            self.shared = self._shared(_words_of_file(self.name, dataset))
 
     def __call__(self, index: int) -> tuple[Lexicon | None, frozenset[str]]:
         """The lexicon of sample `index` and its words as compared."""
@@ -92,6 +92,14 @@ class _Words:
                 self.kept.pop(next(iter(self.kept)))
             self.kept[words] = self._make(words)
         return self.kept[words]
+
+    def _shared(self, words: Sequence[str]) -> tuple[Lexicon | None, frozenset[str]]:
+        made = self._make(words)
+        if made[0] is None:
+            raise ValueError(
+                f"eval: lexicon {self.name} must hold a word that the model can write, got none"
+            )
+        return made
 
     def _make(self, words: Sequence[str]) -> tuple[Lexicon | None, frozenset[str]]:
         spelt = {spelling: None for word in words for spelling in self._spellings(word)}
@@ -244,10 +252,11 @@ def _logits(
             except ImageError as error:
                 empty = torch.zeros(0, 1, recognizer.charset.num_classes)
                 yield [sample], empty, torch.zeros(1, dtype=torch.int64), {sample.index: str(error)}
-        ordered = sorted(prepared, key=lambda sample: prepared[sample].shape[2])
-        for start in range(0, len(ordered), batch_size):
-            batch = ordered[start : start + batch_size]
-            widths = torch.tensor([prepared[sample].shape[2] for sample in batch])
+        by_index = {sample.index: sample for sample in prepared}
+        sizes = {i: prepared[sample].shape[2] for i, sample in by_index.items()}
+        for indices in batches_of_similar_width(sizes, batch_size):
+            batch = [by_index[i] for i in indices]
+            widths = torch.tensor([sizes[i] for i in indices])
             pixels = torch.zeros(len(batch), 1, recognizer.preprocessing.height, int(widths.max()))
             for i, sample in enumerate(batch):
                 pixels[i, :, :, : widths[i]] = prepared[sample]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -111,9 +112,10 @@ def _commit() -> str | None:
 
 
 def _command() -> str:
-    """The command line as typed from the repository root, without this machine's paths."""
+    """The command line as typed from the repository root; paths as in NAME=/a/b become PATH."""
     spec = sys.modules["__main__"].__spec__
+    arguments = [re.sub(r"=.*/.*", "=PATH", argument) for argument in sys.argv[1:]]
     if spec is None:
-        return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+        return shlex.join(["python", Path(sys.argv[0]).name, *arguments])
     name = spec.name.removesuffix(".__main__")
-    return shlex.join(["python", "-m", name, *sys.argv[1:]])
+    return shlex.join(["python", "-m", name, *arguments])

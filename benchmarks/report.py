@@ -75,7 +75,56 @@ def accuracy_table(lines: list[Line]) -> str:
     return "\n".join([*rows, "", _footer(lines)])
 
 
-TABLES: dict[str, Callable[[list[Line]], str]] = {"accuracy": accuracy_table}
+def lexicon_table(lines: list[Line]) -> str:
+    """Each kind of posteriors and method: what is read, and how long an image takes."""
+    rows = [
+        "| posteriors | mean p | method | read % | recall % | words looked at | µs | p95 | max | mean in a batch |"
+    ]
+    rows.append("|---|---:|---|---:|---:|---:|---:|---:|---:|---:|")
+    for line in lines:
+        if "build" in line["case"]:
+            continue
+        times = line["seconds"]
+        rows.append(
+            f"| {line['case']['posteriors']} | {line['mean_probability']:.2g} "
+            f"| {line['implementation']} | {100 * line['accuracy']:.1f} "
+            f"| {100 * line['recall']:.1f} | {line['looked_at']:.0f} "
+            f"| **{1e6 * times['median']:.0f}** | {1e6 * times['p95']:.0f} "
+            f"| {1e6 * times['max']:.0f} | {1e6 * line['seconds_in_batch']:.0f} |"
+        )
+    rows += ["", "| words | letters | built, s | mapped from a file, s | bytes a word |"]
+    rows.append("|---:|---:|---:|---:|---:|")
+    for line in lines:
+        if size := line["case"].get("build"):
+            rows.append(
+                f"| {size:,} | {line['letters']:,} | {line['seconds']:.3f} "
+                f"| {line['load_seconds']:.3f} | {line['bytes'] / size:.1f} |"
+            )
+    return "\n".join([*rows, "", _footer(lines)])
+
+
+def peers_table(lines: list[Line]) -> str:
+    """Each implementation of one case: its time, and how many times faster than the baseline."""
+    rows = ["| implementation | µs a query | times the baseline's speed (p10–p90) |"]
+    rows.append("|---|---:|---:|")
+    for line in lines:
+        ratio = line["ratio"]
+        shown = (
+            "baseline"
+            if ratio is None
+            else f"**{ratio['median']:.2g}** ({ratio['p10']:.2g}–{ratio['p90']:.2g})"
+        )
+        rows.append(
+            f"| {line['implementation']} | {1e6 * line['seconds']['median']:.0f} | {shown} |"
+        )
+    return "\n".join([*rows, "", f"Case: {_case(lines[0])}. {_footer(lines)}"])
+
+
+TABLES: dict[str, Callable[[list[Line]], str]] = {
+    "accuracy": accuracy_table,
+    "bk_tree": peers_table,
+    "lexicon": lexicon_table,
+}
 
 
 def _case(line: Line) -> str:

@@ -56,7 +56,7 @@ def check_log_probs(op: str, log_probs: Tensor, blank: int) -> tuple[Tensor, int
 def check_frames(op: str, log_probs: Tensor, lengths: Lengths, blank: int) -> Frames:
     """Check the arguments of a decoder; half precision becomes float32, a GPU tensor is copied."""
     values, blank = check_log_probs(op, log_probs, blank)
-    values = values.cpu()
+    values = values if values.is_cpu else values.cpu()
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
     T, N, _ = values.shape

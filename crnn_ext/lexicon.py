@@ -186,7 +186,7 @@ class Lexicon:
         delta: int = 3,
         n_best: int = 1,
         word_log_prior: Tensor | Sequence[float] | None = None,
-        tolerance: float = 0.01,
+        tolerance: float | None = 0.01,
     ) -> list[LexiconResult]:
         """The most probable words of each sample, ``argmax_w p(w | y) q(w)``.
 
@@ -205,7 +205,10 @@ class Lexicon:
                 out. All words alike if left out.
             tolerance: how far below its true value "exact" may leave a posterior or `outside`, in
                 [0, 1]. The words do not depend on it; the smaller it is, the longer the search
-                goes on after they are found, and at 0 it looks at every word.
+                goes on after they are found, and at 0 it looks at every word. None ends it when
+                the `n_best` words are certain: quickest, but posteriors and `outside` are only
+                lower bounds then, and a runner-up beyond `n_best` is not looked for (None, with
+                a margin of 0).
 
         Returns:
             One result per sample, in a list also for one sample. Words of the same score come in
@@ -228,19 +231,22 @@ class Lexicon:
             fail(op, "delta", "be at least 0", delta)
         if n_best < 1:
             fail(op, "n_best", "be at least 1", n_best)
-        if not 0 <= tolerance <= 1:
+        if tolerance is not None and not 0 <= tolerance <= 1:
             fail(op, "tolerance", "lie in [0, 1]", tolerance)
         frames = check_frames(op, log_probs, lengths, self.blank)
         classes = len(self.symbols) + 1
         if frames.log_probs.shape[2] != classes:
             rule = f"have {classes} classes (the symbols and the blank)"
             fail(op, "log_probs", rule, frames.log_probs.shape[2])
+        least = 1 if tolerance is None and method == "exact" else 2  # with the runner-up
         prior = None if word_log_prior is None else _check_prior(op, word_log_prior, len(self))
         readings = self._lexicon.decode(
-            frames.args, method, min(delta, _C.no_bound), min(n_best, _C.no_bound), tolerance,
+            frames.args, method, min(delta, _C.no_bound), min(max(n_best, least), _C.no_bound),
+            1.0 if tolerance is None else tolerance,
             0 if prior is None else prior.data_ptr(), torch.get_num_threads(),
         )  # fmt: skip
-        return [self._result(reading, n_best) for reading in readings]
+        margin = math.inf if n_best > 1 or least > 1 else 0.0
+        return [self._result(reading, n_best, margin) for reading in readings]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the lexicon to a file.
@@ -301,7 +307,7 @@ class Lexicon:
             fail(op, "words", "use known symbols only", f"{symbol!r} in {given[place]!r}")
         return encoded, tuple(dict.fromkeys(given[place] for place, _ in left_out))
 
-    def _result(self, reading: _C._Reading, n_best: int) -> LexiconResult:
+    def _result(self, reading: _C._Reading, n_best: int, margin: float) -> LexiconResult:
         labels, log_probs, scores, found, total_score, total_probability, looked_at = reading
         outside = min(max(1.0 - total_probability, 0.0), 1.0)
         text = self._speller.text
@@ -320,7 +326,7 @@ class Lexicon:
             labels[0],
             best.posterior,
             runner_up=text(labels[1]) if found > 1 else None,
-            margin=scores[0] - scores[1] if found > 1 else math.inf,
+            margin=scores[0] - scores[1] if found > 1 else margin,
             outside=outside,
             n_best=tuple(words),
             candidates=looked_at,

@@ -103,12 +103,18 @@ def test_exact_equals_exhaustive(seed: int) -> None:
     """12 x 3000 samples in lexicons of up to 150 words."""
     cases = make_cases(seed, samples=3000, words=random.Random(seed).choice([3, 50, 150]))
     frames = cases.log_probs, cases.lengths
+    alone = cases.lexicon.decode(*frames, tolerance=None)
     exact = cases.lexicon.decode(*frames, tolerance=1.0)
     exhaustive = cases.lexicon.decode(*frames, method="exhaustive")
     for a, b in zip(exact, exhaustive, strict=True):
         assert (a.word, a.log_prob, a.labels) == (b.word, b.log_prob, b.labels)
         assert (a.runner_up, a.margin) == (b.runner_up, b.margin)
         assert a.candidates <= b.candidates
+    for a, b in zip(alone, exhaustive, strict=True):
+        assert (a.word, a.log_prob, a.labels) == (b.word, b.log_prob, b.labels)
+        assert (a.runner_up, a.margin) == (None, math.inf if a.word is None else 0.0)
+        assert a.posterior <= b.posterior + 1e-9
+        assert a.outside <= b.outside + 1e-9
     some = Cases(cases.lexicon, cases.log_probs, cases.lengths, cases.scores[:100])
     nothing_left_out = cases.lexicon.decode(*frames, n_best=3, tolerance=0.0)
     check(some, some.scores, nothing_left_out[:100], slack=0.0)

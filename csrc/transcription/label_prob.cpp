@@ -16,6 +16,7 @@ constexpr int64_t kLabelsPerChunk = 128;
 }  // namespace
 
 LabelScorer::Wide LabelScorer::from_log(double x) {
+  if (x > -kLogUp / 4 && x < kLogUp / 4) return {std::exp(x), 0};  // as below, sooner
   if (x <= -kLogLimit) return {};
   const double exponent = std::floor(x / kLogUp + 0.5);
   return {std::exp(x - exponent * kLogUp), static_cast<int64_t>(exponent)};

@@ -127,7 +127,7 @@ std::vector<LexiconReading> Lexicon::decode(const char* op, const FrameBatch& ba
   std::unique_ptr<const WordPrior> prior;
   if (options.log_prior) prior = std::make_unique<WordPrior>(index, options.log_prior);
   SearchOptions search;
-  search.n = std::max<int64_t>(2, options.n_best);
+  search.n = options.n_best;
   search.tolerance = options.tolerance;
   search.every_word = options.method == LexiconMethod::exhaustive;
   search.prior = prior.get();

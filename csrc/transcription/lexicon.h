@@ -25,8 +25,8 @@ struct LexiconOptions {
 };
 
 struct LexiconReading {
-  // The most probable words, best first: n_best, or two if that is more. Where no word has a
-  // probability above zero, the greedy reading alone.
+  // The n_best most probable words, best first. Where no word has a probability above zero, the
+  // greedy reading alone.
   WordList words;
   std::vector<double> log_probs, scores;          // of each: log p(word | y), and with the prior
   int64_t found = 0;                              // how many of `words` are words of the lexicon

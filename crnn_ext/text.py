@@ -110,6 +110,11 @@ class BKTree:
         limit = _check_bound("BKTree.query_batch", "delta", delta)
         return self._tree.query(queries, limit, torch.get_num_threads())
 
+    @property
+    def memory(self) -> int:
+        """Bytes in use: 4 for each letter and 22 for each word, once a word has a place."""
+        return self._tree.memory()
+
     def __len__(self) -> int:
         return self._tree.size()
 

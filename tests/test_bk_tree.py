@@ -116,6 +116,18 @@ def test_container() -> None:
     assert repr(tree) == "BKTree(4 words)"
 
 
+def test_memory() -> None:
+    """22 bytes a word beyond 4 for each letter, and little more while words are new."""
+    words = list(dict.fromkeys(random_words(5000)))
+    letters = 4 * sum(map(len, words))
+    tree = crnn_ext.BKTree(words)
+    assert letters + 22 * len(words) <= tree.memory <= letters + 22 * len(words) + 100
+    for word in ["x" + word for word in words[:200]]:
+        tree.add(word)
+    assert len(tree) == len(words) + 200
+    assert tree.memory < 2 * (letters + 24 * len(words))
+
+
 def test_iteration_sees_later_words() -> None:
     tree = crnn_ext.BKTree(["a"])
     seen = []

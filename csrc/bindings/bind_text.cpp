@@ -92,6 +92,7 @@ void bind_text(py::module_& m) {
     return self.contains(view(units));
   });
   tree.def("size", &SharedBkTree::size, py::call_guard<py::gil_scoped_release>());
+  tree.def("memory", &SharedBkTree::bytes, py::call_guard<py::gil_scoped_release>());
   tree.def("slice", [](const SharedBkTree& self, int64_t begin, int64_t end) {
     WordList words;
     {

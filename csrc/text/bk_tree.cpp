@@ -4,127 +4,132 @@
 #include <stdexcept>
 
 #include "common/parallel.h"
+#include "text/bk_tree_builder.h"
 
 namespace crnn {
 namespace {
 
-constexpr int64_t kScanned = 256;    // words in a subtree that is scanned, not searched
-constexpr int64_t kFewRecent = 256;  // new words that never cause a copy of the tree
+constexpr int64_t kScanned = 256;  // words in a subtree that is scanned, not searched
+constexpr size_t kFewNew = 256;    // new words that never make it worth to join them to the tree
+
+template <class T>
+int64_t bytes_of(const std::vector<T>& values) {
+  return static_cast<int64_t>(values.capacity() * sizeof(T));
+}
 
 }  // namespace
 
-uint32_t BkTree::child_at(const Node& node, uint32_t edge) const {
-  if (edge > node.longest_edge) return kNone;
-  uint32_t child = node.first_child;
-  while (child != kNone && nodes_[child].edge != edge) child = nodes_[child].next_sibling;
-  return child;
-}
-
 // Changes nothing if it throws.
-void BkTree::append(Units word, uint32_t parent, uint32_t edge) {
-  Node node;
-  node.begin = static_cast<int64_t>(units_.size());
-  node.length = static_cast<uint32_t>(word.size);
-  node.parent = parent;
-  node.edge = edge;
-  const auto index = static_cast<uint32_t>(nodes_.size());
-  if (index > 0) node.next_sibling = nodes_[parent].first_child;
-  recent_.push_back(outline_of(word));
+void BkTree::append(Units word) {
+  if (begins_.size() >= kNone || units_.size() + static_cast<size_t>(word.size) >= kNone) {
+    throw std::length_error("BKTree: too many words, or too long");
+  }
+  new_outlines_.push_back(outline_of(word));
   try {
-    nodes_.push_back(node);
+    begins_.push_back(begins_.back() + static_cast<uint32_t>(word.size));
     units_.insert(units_.end(), word.data, word.data + word.size);
   } catch (...) {
-    recent_.pop_back();
-    nodes_.resize(index);
+    new_outlines_.pop_back();
+    begins_.resize(placed() + new_outlines_.size() + 1);
     throw;
   }
-  if (index > 0) {
-    nodes_[parent].first_child = index;
-    nodes_[parent].longest_edge = std::max(nodes_[parent].longest_edge, edge);
-  }
-}
-
-bool BkTree::add(Units word) {
-  if (word.size > UINT32_MAX) throw std::length_error("BKTree: a word is too long");
-  if (nodes_.size() >= kNone - 1) throw std::length_error("BKTree: too many words");
-  uint32_t node = 0, edge = 0;
-  if (!nodes_.empty()) {
-    const EditPattern pattern(word);
-    for (int64_t depth = 1;; ++depth) {
-      edge = static_cast<uint32_t>(pattern.distance(this->word(nodes_[node]), kNoBound));
-      if (edge == 0) return false;
-      const uint32_t child = child_at(nodes_[node], edge);
-      if (child == kNone) break;
-      node = child;
-      if (depth % 1024 == 0) poll_interrupt();
-    }
-  }
-  append(word, node, edge);
-  return true;
 }
 
 int64_t BkTree::extend(const WordList& words) {
-  int64_t added = 0;
+  const int64_t before = size();
+  const size_t few = std::max(kFewNew, placed() / 8);
+  if (new_outlines_.size() + static_cast<size_t>(words.size()) <= few) {
+    for (int64_t i = 0; i < words.size(); ++i) {
+      if (!contains(words[i])) append(words[i]);
+    }
+    return size() - before;
+  }
+  Builder builder(*this);
   for (int64_t i = 0; i < words.size(); ++i) {
-    added += add(words[i]) ? 1 : 0;
+    if (builder.insert(words[i])) append(words[i]);
     if (i % 64 == 63) poll_interrupt();
   }
-  copy_if_many_are_new();
-  return added;
+  place(builder.parents(), builder.edges());
+  return size() - before;
 }
 
-void BkTree::copy_if_many_are_new() {
-  const size_t few = std::max<size_t>(kFewRecent, preorder_.places.size() / 8);
-  if (recent_.size() <= few) return;
-  preorder_ = preorder();
-  recent_.clear();
-}
-
-BkTree::Preorder BkTree::preorder() const {
-  const size_t n = nodes_.size();
-  // Children have higher numbers than their parents: sizes add up from the end, places follow
-  // from the start.
-  std::vector<uint32_t> sizes(n, 1), places(n, 0), next(n, 1);
-  for (size_t i = n; i-- > 1;) sizes[nodes_[i].parent] += sizes[i];
-  for (size_t i = 1; i < n; ++i) {
-    places[i] = next[nodes_[i].parent];
-    next[nodes_[i].parent] += sizes[i];
-    next[i] = places[i] + 1;
+// Gives every word a place.
+void BkTree::place(const std::vector<uint32_t>& parents, const std::vector<uint32_t>& edges) {
+  const size_t n = parents.size();
+  // Children have higher numbers than their parents: sizes add up from the end, places follow from
+  // the start. `first`: the child with the longest edge.
+  std::vector<uint32_t> sizes(n, 1), first(n, kNone), places(n, 0), next(n, 1);
+  for (size_t i = n; i-- > 1;) {
+    const uint32_t parent = parents[i];
+    sizes[parent] += sizes[i];
+    if (first[parent] == kNone || edges[first[parent]] < edges[i]) {
+      first[parent] = static_cast<uint32_t>(i);
+    }
   }
-  Preorder result;
-  result.places.resize(n);
   for (size_t i = 0; i < n; ++i) {
-    const Node& node = nodes_[i];
-    result.places[places[i]] = {0,
-                                node.length,
-                                node.edge,
-                                node.longest_edge,
-                                places[i] + sizes[i],
-                                static_cast<uint32_t>(i)};
+    const uint32_t parent = parents[i];
+    if (i > 0 && first[parent] == i) {
+      places[i] = places[parent] + 1;
+    } else if (i > 0) {
+      places[i] = next[parent];
+      next[parent] += sizes[i];
+    }
+    next[i] = places[i] + 1 + (first[i] == kNone ? 0 : sizes[first[i]]);
   }
-  result.units.reserve(units_.size());
-  result.outlines.reserve(n);
-  for (Place& place : result.places) {
-    const Units word = this->word(nodes_[place.node]);
-    place.begin = static_cast<int64_t>(result.units.size());
-    result.units.insert(result.units.end(), word.data, word.data + word.size);
-    result.outlines.push_back(outline_of(word));
+  const bool wide = std::any_of(edges.begin(), edges.end(), [](uint32_t e) { return e > 0xFFFF; });
+  std::vector<uint32_t> word_at(n), end(n), wide_edges(wide ? n : 0);
+  std::vector<uint16_t> narrow_edges(wide ? 0 : n);
+  std::vector<Outline> outlines(n);
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t at = places[i];
+    word_at[at] = static_cast<uint32_t>(i);
+    end[at] = at + sizes[i];
+    if (wide) {
+      wide_edges[at] = edges[i];
+    } else {
+      narrow_edges[at] = static_cast<uint16_t>(edges[i]);
+    }
+    outlines[at] = outline_of(word(static_cast<int64_t>(i)));
   }
-  return result;
+  units_.shrink_to_fit();
+  begins_.shrink_to_fit();
+  word_at_ = std::move(word_at), end_ = std::move(end), outlines_ = std::move(outlines);
+  edges_ = std::move(narrow_edges), wide_edges_ = std::move(wide_edges);
+  std::vector<Outline>().swap(new_outlines_);  // gives its memory back
+}
+
+int64_t BkTree::bytes() const {
+  return bytes_of(units_) + bytes_of(begins_) + bytes_of(word_at_) + bytes_of(end_) +
+         bytes_of(edges_) + bytes_of(wide_edges_) + bytes_of(outlines_) + bytes_of(new_outlines_);
+}
+
+bool BkTree::is_new(Units word) const {
+  uint32_t selected[kScanned];
+  const Outline outline = outline_of(word);
+  const auto count = static_cast<int64_t>(new_outlines_.size());
+  for (int64_t begin = 0; begin < count; begin += kScanned) {
+    const int64_t size = std::min(kScanned, count - begin);
+    const int64_t found = select_near(new_outlines_.data() + begin, size, outline, 0, selected);
+    for (int64_t i = 0; i < found; ++i) {
+      if (this->word(static_cast<int64_t>(placed()) + begin + selected[i]) == word) return true;
+    }
+  }
+  return false;
 }
 
 bool BkTree::contains(Units word) const {
-  if (nodes_.empty()) return false;
   const EditPattern pattern(word);
-  uint32_t node = 0;
-  while (node != kNone) {
-    const int64_t bound = nodes_[node].longest_edge;
-    const int64_t distance = pattern.distance(this->word(nodes_[node]), bound);
+  for (uint32_t at = 0, end = static_cast<uint32_t>(placed()); at < end;) {
+    const int64_t longest = at + 1 < end_[at] ? edge(at + 1) : 0;
+    const int64_t distance = pattern.distance(word_of_place(at), longest);
     if (distance == 0) return true;
-    if (distance > bound) return false;
-    node = child_at(nodes_[node], static_cast<uint32_t>(distance));
+    if (distance > longest) break;
+    end = end_[at];
+    uint32_t child = at + 1;
+    while (child < end && edge(child) != distance) child = end_[child];
+    at = child;
   }
-  return false;
+  return is_new(word);
 }
 
 // One query under way.
@@ -137,26 +142,21 @@ class BkTree::Search {
         outline_(outline_of(word)) {}
 
   std::vector<Match> run() {
-    const Preorder& preorder = tree_.preorder_;
-    const auto copied = static_cast<int64_t>(preorder.places.size());
-    if (copied > 0) pending_.push_back(0);
+    const auto placed = static_cast<uint32_t>(tree_.placed());
+    if (placed > 0) pending_.push_back(0);
     while (!pending_.empty()) {
       const uint32_t at = pending_.back();
       pending_.pop_back();
-      const uint32_t end = preorder.places[at].end;
-      if (end - at <= kScanned) {
-        scan(preorder.outlines.data() + at, end - at, [&](uint32_t i) {
-          const Place& place = preorder.places[at + i];
-          offer(place.node, word(place));
-        });
+      const uint32_t size = tree_.end_[at] - at;
+      if (size <= kScanned) {
+        const uint32_t* words = tree_.word_at_.data() + at;
+        scan(tree_.outlines_.data() + at, size, [&](uint32_t i) { offer(words[i]); });
       } else {
         descend(at);
       }
     }
-    scan(tree_.recent_.data(), static_cast<int64_t>(tree_.recent_.size()), [&](uint32_t i) {
-      const auto node = static_cast<uint32_t>(copied) + i;
-      offer(node, tree_.word(node));
-    });
+    scan(tree_.new_outlines_.data(), static_cast<int64_t>(tree_.new_outlines_.size()),
+         [&](uint32_t i) { offer(placed + i); });
     std::sort(matches_.begin(), matches_.end(), [this](const Match& a, const Match& b) {
       if (a.distance != b.distance) return a.distance < b.distance;
       return tree_.word(a.index) < tree_.word(b.index);
@@ -165,13 +165,9 @@ class BkTree::Search {
   }
 
  private:
-  Units word(const Place& place) const {
-    return {tree_.preorder_.units.data() + place.begin, place.length};
-  }
-
-  void offer(uint32_t node, Units word) {
-    const int64_t distance = pattern_.distance(word, delta_);
-    if (distance <= delta_) matches_.push_back({node, static_cast<uint32_t>(distance)});
+  void offer(uint32_t index) {
+    const int64_t distance = pattern_.distance(tree_.word(index), delta_);
+    if (distance <= delta_) matches_.push_back({index, static_cast<uint32_t>(distance)});
   }
 
   // Calls take(i) for each of `count` words whose outline allows a match.
@@ -187,16 +183,17 @@ class BkTree::Search {
   }
 
   void descend(uint32_t at) {
-    const std::vector<Place>& places = tree_.preorder_.places;
-    const Place& place = places[at];
+    const uint32_t end = tree_.end_[at];
     // Beyond this bound neither the word itself nor any of its children can be near enough.
-    const int64_t bound = delta_ + place.longest_edge;
-    const int64_t distance = pattern_.distance(word(place), bound);
+    const int64_t bound = delta_ + tree_.edge(at + 1);
+    const int64_t distance = pattern_.distance(tree_.word_of_place(at), bound);
     if (++steps_ % 64 == 0) poll_interrupt();
     if (distance > bound) return;
-    if (distance <= delta_) matches_.push_back({place.node, static_cast<uint32_t>(distance)});
-    for (uint32_t child = at + 1; child < place.end; child = places[child].end) {
-      const int64_t edge = places[child].edge;
+    if (distance <= delta_) {
+      matches_.push_back({tree_.word_at_[at], static_cast<uint32_t>(distance)});
+    }
+    for (uint32_t child = at + 1; child < end; child = tree_.end_[child]) {
+      const int64_t edge = tree_.edge(child);
       if (distance - delta_ <= edge && edge <= distance + delta_) pending_.push_back(child);
     }
   }

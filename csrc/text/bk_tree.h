@@ -1,17 +1,22 @@
 // BK-tree over sequences of 32-bit units (Burkhard and Keller 1973): the index of section 2.3.2 of
 // the CRNN paper, for "all words within edit distance delta".
 //
-// Invariants:
-//  - node i is the i-th word added; node 0 is the root; a child's number is above its parent's;
-//  - `edge` is the distance to the parent, at least 1 and different from its siblings' edges;
-//  - hence every word below the child at edge e has distance e to the parent;
-//  - words lie in one arena in the order of their nodes.
-// By the triangle inequality, a word within delta of the query hangs at an edge within delta of
-// the distance between the query and the parent: the other edges need no visit.
+// Each word hangs at the edge of its distance to its parent, at least 1 and different from its
+// siblings' edges; hence every word below the child at edge e has distance e to the parent. By the
+// triangle inequality, a word within delta of the query hangs at an edge within delta of the
+// distance between the query and the parent: the other edges need no visit.
 //
-// Queries read a copy of the tree in preorder, so that a subtree is one stretch of memory, and do
-// not descend into a small subtree but scan it with the bound of outline.h: that costs 2 ns a
-// word, a step down the tree 50. Words newer than the copy are scanned likewise.
+// Invariants:
+//  - word i is the i-th word added; words lie in one arena in that order;
+//  - the first placed() words are in the tree, in preorder, so that a subtree is one stretch of
+//    memory; the child with the longest edge comes first among its siblings;
+//  - a word's number is above its parent's;
+//  - words beyond are new: they join the tree when they are many, until then they are scanned.
+// Besides its units a word takes 22 bytes: where it begins, which word has a place, where its
+// subtree ends, its edge, its outline.
+//
+// Queries do not descend into a small subtree but scan it with the bound of outline.h: that costs
+// a nanosecond a word, a step down the tree 50.
 #pragma once
 
 #include <cstdint>
@@ -32,17 +37,21 @@ class BkTree {
   };
 
   // Adds the words in order, leaving out those that are there, and returns how many were new.
-  // Throws std::length_error beyond 2^32 - 2 words or 2^32 - 1 units in a word. Whatever it
-  // throws, the words added before stay. Cost per word: one exact distance for each ancestor of
-  // its node; words that all have the same distance to each other make the tree a list.
+  // Throws std::length_error beyond 2^32 - 2 words or units. Whatever it throws, the words added
+  // before stay. Cost per word: one exact distance for each ancestor; words that all have the same
+  // distance to each other make the tree a list.
   int64_t extend(const WordList& words);
 
   bool contains(Units word) const;
   // Every word within `delta` (>= 0) of `word`, ordered by distance, then by word.
   std::vector<Match> query(Units word, int64_t delta) const;
 
-  int64_t size() const { return static_cast<int64_t>(nodes_.size()); }
-  Units word(int64_t index) const { return word(nodes_[static_cast<size_t>(index)]); }
+  int64_t size() const { return static_cast<int64_t>(begins_.size()) - 1; }
+  Units word(int64_t index) const {
+    const auto i = static_cast<size_t>(index);
+    return {units_.data() + begins_[i], int64_t{begins_[i + 1]} - begins_[i]};
+  }
+  int64_t bytes() const;  // in use, the words' units included
 
   // The file format is described in bk_tree_file.cpp. load() takes any bytes: it throws
   // std::invalid_argument with the reason if they are not what save() wrote.
@@ -54,39 +63,27 @@ class BkTree {
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
-
-  struct Node {
-    int64_t begin;  // in units_
-    uint32_t length, parent, edge;
-    uint32_t first_child = kNone, next_sibling = kNone;
-    uint32_t longest_edge = 0;  // of its children; 0 for a leaf
-  };
-
-  // The first places.size() nodes in preorder.
-  struct Place {
-    int64_t begin;  // in Preorder::units
-    uint32_t length, edge, longest_edge;
-    uint32_t end;  // the place after the last of its subtree
-    uint32_t node;
-  };
-  struct Preorder {
-    std::vector<Place> places;
-    std::vector<Outline> outlines;
-    std::vector<uint32_t> units;
-  };
   class Search;
+  class Builder;
 
-  Units word(const Node& node) const { return {units_.data() + node.begin, node.length}; }
-  uint32_t child_at(const Node& node, uint32_t edge) const;
-  bool add(Units word);
-  void append(Units word, uint32_t parent, uint32_t edge);
-  Preorder preorder() const;
-  void copy_if_many_are_new();
+  size_t placed() const { return word_at_.size(); }
+  Units word_of_place(uint32_t place) const { return word(word_at_[place]); }
+  uint32_t edge(uint32_t place) const {
+    return wide_edges_.empty() ? edges_[place] : wide_edges_[place];
+  }
+  bool is_new(Units word) const;
+  void append(Units word);
+  void place(const std::vector<uint32_t>& parents, const std::vector<uint32_t>& edges);
 
   std::vector<uint32_t> units_;
-  std::vector<Node> nodes_;
-  Preorder preorder_;
-  std::vector<Outline> recent_;  // of the nodes that preorder_ lacks
+  std::vector<uint32_t> begins_{0};  // [size + 1]: of each word in units_, and their end
+  // Of each place: the word there, the place behind its subtree, its edge to its parent (0 for the
+  // root), its outline. Edges are wide where one is above 65535.
+  std::vector<uint32_t> word_at_, end_;
+  std::vector<uint16_t> edges_;
+  std::vector<uint32_t> wide_edges_;
+  std::vector<Outline> outlines_;
+  std::vector<Outline> new_outlines_;  // of the words that are not in the tree
 };
 
 }  // namespace crnn

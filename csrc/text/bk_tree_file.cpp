@@ -17,7 +17,7 @@
 #include <stdexcept>
 
 #include "common/parallel.h"
-#include "text/bk_tree.h"
+#include "text/bk_tree_builder.h"
 
 namespace crnn {
 namespace {
@@ -49,18 +49,19 @@ uint64_t checksum(const char* p, size_t bytes) {
 }  // namespace
 
 std::string BkTree::save() const {
+  const Builder builder(*this);
+  const auto words = static_cast<size_t>(size());
   std::string out;
-  out.reserve(kHeaderBytes + kWordBytes * nodes_.size() + kUnitBytes * units_.size() +
-              kChecksumBytes);
+  out.reserve(kHeaderBytes + kWordBytes * words + kUnitBytes * units_.size() + kChecksumBytes);
   out.append(kMagic, sizeof kMagic);
   put(out, kVersion, 4);
   put(out, kCodePoints, 4);
-  put(out, nodes_.size(), 8);
+  put(out, words, 8);
   put(out, units_.size(), 8);
-  for (const Node& node : nodes_) {
-    put(out, node.length, 4);
-    put(out, node.parent, 4);
-    put(out, node.edge, 4);
+  for (size_t i = 0; i < words; ++i) {
+    put(out, begins_[i + 1] - begins_[i], 4);
+    put(out, builder.parents()[i], 4);
+    put(out, builder.edges()[i], 4);
   }
   for (uint32_t unit : units_) put(out, unit, 4);
   put(out, checksum(out.data(), out.size()), 8);
@@ -92,9 +93,8 @@ BkTree BkTree::load(const std::string& bytes) {
   const char* entry = bytes.data() + kHeaderBytes;
   const char* unit = entry + kWordBytes * words;
   BkTree tree;
-  tree.nodes_.reserve(words);
   tree.units_.reserve(units);
-  std::vector<uint32_t> word;
+  std::vector<uint32_t> word, parents, edges;
   uint64_t left = units;
   for (uint64_t i = 0; i < words; ++i, entry += kWordBytes) {
     const uint32_t length = get32(entry), parent = get32(entry + 4), edge = get32(entry + 8);
@@ -109,11 +109,13 @@ BkTree BkTree::load(const std::string& bytes) {
       unit += kUnitBytes;
       if (u > kLastCodePoint) reject("it holds a number that is no code point");
     }
-    tree.append({word.data(), length}, parent, edge);
+    tree.append({word.data(), length});
+    parents.push_back(parent);
+    edges.push_back(edge);
     if (i % 1024 == 0) poll_interrupt();
   }
   if (left != 0) reject("its words are shorter than their total");
-  tree.copy_if_many_are_new();
+  tree.place(parents, edges);
   return tree;
 }
 

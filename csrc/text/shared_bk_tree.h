@@ -58,6 +58,11 @@ class SharedBkTree {
     return tree_.size();
   }
 
+  int64_t bytes() const {
+    const auto lock = reading();
+    return tree_.bytes();
+  }
+
   // Words [begin, end) in the order of addition, as far as there are any.
   WordList slice(int64_t begin, int64_t end) const {
     const auto lock = reading();

@@ -167,7 +167,7 @@ def main() -> int:
     )
     parser.add_argument("--words", metavar="NAME=PATH", help="a word a line; else 50,000 generated")
     parser.add_argument("--images", nargs="*", default=[], metavar="NAME=PATH", help="data sets")
-    parser.add_argument("--count", type=int, default=200, help="images of each (%(default)s)")
+    parser.add_argument("--count", type=int, default=200, help="images of each (%(default)s), or 0")
     parser.add_argument("--build", nargs="*", type=int, default=[], metavar="WORDS", help="sizes")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="small: does it run, is it right")
@@ -192,7 +192,7 @@ def main() -> int:
         others = [s for s in samples if s.label not in lexicon]
         cases[f"{item.partition('=')[0]}, not in it"] = others[:count]
     lines = []
-    for posteriors, samples in cases.items():
+    for posteriors, samples in cases.items() if count else ():
         for method, figures in run(lexicon, samples):
             case = {"posteriors": posteriors, "lexicon": name, "words": len(lexicon)}
             lines.append({"case": case, "implementation": method, **figures})

@@ -78,7 +78,8 @@ def accuracy_table(lines: list[Line]) -> str:
 def lexicon_table(lines: list[Line]) -> str:
     """Each kind of posteriors and method: what is read, and how long an image takes."""
     rows = [
-        "| posteriors | mean p | method | read % | recall % | words looked at | µs | p95 | max | mean in a batch |"
+        "| posteriors | mean p | method | read % | recall % | words looked at | µs | p95 | max "
+        "| mean in a batch |"
     ]
     rows.append("|---|---:|---|---:|---:|---:|---:|---:|---:|---:|")
     for line in lines:
@@ -92,13 +93,13 @@ def lexicon_table(lines: list[Line]) -> str:
             f"| **{1e6 * times['median']:.0f}** | {1e6 * times['p95']:.0f} "
             f"| {1e6 * times['max']:.0f} | {1e6 * line['seconds_in_batch']:.0f} |"
         )
-    rows += ["", "| words | letters | built, s | mapped from a file, s | bytes a word |"]
+    rows += ["", "| words | letters | built, ms | mapped from a file, ms | bytes a word |"]
     rows.append("|---:|---:|---:|---:|---:|")
     for line in lines:
         if size := line["case"].get("build"):
             rows.append(
-                f"| {size:,} | {line['letters']:,} | {line['seconds']:.3f} "
-                f"| {line['load_seconds']:.3f} | {line['bytes'] / size:.1f} |"
+                f"| {size:,} | {line['letters']:,} | {1e3 * line['seconds']:.3g} "
+                f"| {1e3 * line['load_seconds']:.3g} | {line['bytes'] / size:.1f} |"
             )
     return "\n".join([*rows, "", _footer(lines)])
 

@@ -136,6 +136,21 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "path must not exist yet" in capsys.readouterr().err
 
 
+def test_names_and_labels_that_are_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lmdb")
+    source = labelled(tmp_path / "a", ["one", "two"])
+    os.rename(source / "1.png", os.fsencode(source) + b"/\xff.png")
+    (source / "gt.tsv").unlink()
+    (source / "labels.json").write_text('{"0.png": "\\ud800", "\\udcff.png": "two"}')
+    assert main(["data", "convert", str(source), str(tmp_path / "out")]) == 0
+    assert [sample.label for sample in open_dataset(tmp_path / "out")] == ["two"]
+    assert main(["data", "stats", str(source)]) == 0
+    assert main(["data", "check", str(source), "--examples", "9"]) == 1
+    capsys.readouterr()
+
+
 def test_convert_continues_with_the_same_source_only(tmp_path: Path) -> None:
     pytest.importorskip("lmdb")
     labels = [f"w{i}" for i in range(2500)]

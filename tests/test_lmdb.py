@@ -166,6 +166,14 @@ def test_written_and_read_back(tmp_path: Path) -> None:
         LmdbWriter(tmp_path / "a/b.lmdb")
 
 
+def test_text_that_is_no_unicode(tmp_path: Path) -> None:
+    with LmdbWriter(tmp_path / "a") as writer:
+        with pytest.raises(ValueError, match="label and words must be Unicode text"):
+            writer.add(png(1), "\ud800")
+        writer.add(png(2), "fine")
+    assert [(s.label, s.image) for s in open_dataset(tmp_path / "a")] == [("fine", png(2))]
+
+
 def test_no_samples(tmp_path: Path) -> None:
     with LmdbWriter(tmp_path / "a"):
         pass

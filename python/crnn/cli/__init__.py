@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``crnn`` with `argv` (default: the process's arguments); returns the exit status."""
     try:
         args = build_parser().parse_args(argv)
+        # File names may hold bytes that are not text.
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
         status: int = args.run(args)
         sys.stdout.flush()
         return status

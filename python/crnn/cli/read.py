@@ -103,9 +103,6 @@ def run(args: argparse.Namespace) -> int:
             f"out: {len(lexicon.skipped)}, such as {lexicon.skipped[0]!r}",
             file=sys.stderr,
         )
-    # File names may hold bytes that are not text.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
     readings = recognizer.stream(
         _sources(args.paths),
         batch_size=args.batch_size,

@@ -58,7 +58,7 @@ def convert(
                 image = _encoded(source.image(i), source.name(i))
                 lexicons = {name: source.lexicon(i, name) for name in source.lexicons}
                 writer.add(image, source.label(i), lexicons)
-            except ImageError as error:
+            except ValueError as error:  # ImageError, or text that is no Unicode
                 problems.append(Problem(source.name(i), str(error)))
                 writer.skip()
             progress(i + 1)

@@ -78,11 +78,19 @@ class LmdbWriter:
         """Append a sample: an encoded image, its label, and a lexicon for each name."""
         if not image:
             raise ValueError("LmdbWriter: image must be encoded bytes, got none")
-        self._pending.append((keys.image_key(self.count), bytes(image)))
-        self._pending.append((keys.label_key(self.count), label.encode()))
-        for name in self.lexicons:
-            key = keys.lexicon_key(self.count, self.lexicons, name)
-            self._pending.append((key, keys.join_words(tuple((lexicons or {})[name]))))
+        try:
+            values = [
+                (keys.image_key(self.count), bytes(image)),
+                (keys.label_key(self.count), label.encode()),
+            ]
+            for name in self.lexicons:
+                key = keys.lexicon_key(self.count, self.lexicons, name)
+                values.append((key, keys.join_words(tuple((lexicons or {})[name]))))
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"LmdbWriter: label and words must be Unicode text, got {label!r} ({error.reason})"
+            ) from error
+        self._pending += values
         self.count += 1
         self.skip()
 
@@ -123,9 +131,10 @@ class LmdbWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.finish()
-        else:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
             self.close()
 
     def _store(self, items: Sequence[tuple[bytes, bytes | None]]) -> None:

@@ -162,7 +162,8 @@ def evaluate(
         progress: called after each batch with its number of images.
 
     Raises:
-        ValueError: a lexicon cannot be had, or a listed image is not in the data set.
+        ValueError: a lexicon cannot be had, a listed image is not in the data set, or the
+            protocol is a list that is not given.
     """
     samples, skipped = _scored(dataset, protocol)
     words = [
@@ -212,6 +213,12 @@ def _scored(dataset: Dataset, protocol: Protocol) -> tuple[list[_Sample], int]:
         raise ValueError(
             f"eval: {dataset.source} must have all {len(protocol.listed)} images of the manifest "
             f"with labels that {protocol.name} scores, got {len(samples)}"
+        )
+    if protocol.manifest and protocol.listed is None and len(samples) != protocol.count:
+        raise ValueError(
+            f"eval: protocol {protocol.name} is a list of images that no rule reproduces "
+            f"({protocol.about}); give it with --manifest, or data that hold just those "
+            f"{protocol.count}, got {len(samples)}"
         )
     return samples, len(dataset) - len(samples)
 

@@ -1,7 +1,7 @@
 """What the field counts, by name: which labels are scored, and how texts are compared.
 
 A protocol is a rule about labels, or a published list of images. Where it is a list (`manifest`),
-it cannot be had from the labels: the list must be given.
+it cannot be had from the labels: the list must be given, or a data set of just those images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Protocol:
         alphanumeric: score only labels that are nothing but 0-9, a-z, A-Z.
         least: score only labels of so many characters at least.
         count: samples that the full test set leaves; 0 for any number.
-        manifest: the protocol is a list of images that only its authors can give.
+        manifest: the protocol is a list of images that no rule reproduces.
         listed: the names of that list, once given.
         digest: of the list's file.
     """
@@ -115,18 +115,12 @@ def protocol(name: str, manifest: str | Path | None = None) -> Protocol:
         manifest: one image name a line, or the end of its path; what follows a tab is ignored.
 
     Raises:
-        ValueError: no such protocol; the file cannot be read; or the protocol is a list and none
-            is given.
+        ValueError: no such protocol, or the file cannot be read.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"eval: protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}")
     chosen = PROTOCOLS[name]
     if manifest is None:
-        if chosen.manifest:
-            raise ValueError(
-                f"eval: protocol {name} is a list of images that no rule reproduces "
-                f"({chosen.about}); give it with --manifest"
-            )
         return chosen
     try:
         content = Path(manifest).read_bytes()

@@ -86,5 +86,7 @@ def test_bad_text_and_name() -> None:
         ValueError, match=r"^Charset: text must use symbols of the charset, got '!' in 'a!b'$"
     ):
         Charset("ab").encode("a!b")
-    with pytest.raises(ValueError, match=r"^Charset: name must be one of 36, 62, 94, got '95'$"):
+    with pytest.raises(
+        ValueError, match=r"^Charset: name must be one of 36, 62, 94, music, got '95'$"
+    ):
         Charset.named("95")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("preset", "millions"),
     # 8.3 is the paper's Table 3. Counted for the 36 symbols of its experiments and the blank.
-    [("vgg-bilstm", 8.3), ("table1", 8.7), ("small", 1.9)],
+    [("vgg-bilstm", 8.3), ("table1", 8.7), ("small", 1.9), ("music", 0.9)],
 )
 def test_parameters(preset: str, millions: float) -> None:
     with torch.device("meta"):
@@ -29,12 +29,25 @@ def test_parameters(preset: str, millions: float) -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_feature_maps_of_the_presets_are_one_high(preset: str) -> None:
-    assert PRESETS[preset].map_height == 1
+def test_height_of_the_feature_maps(preset: str) -> None:
+    config = PRESETS[preset]
+    assert config.map_height == (4 if preset == "music" else 1)
     with torch.device("meta"):
-        model = CRNN(PRESETS[preset], 37)
-        maps, _ = model.features(torch.empty(2, 1, 32, 100), None)
-    assert maps.shape[2] == 1
+        model = CRNN(config, 37)
+        maps, _ = model.features(torch.empty(2, 1, config.height, 100), None)
+    assert maps.shape[2] == config.map_height
+
+
+def test_the_papers_network_for_music() -> None:
+    """Section 3.4: Table 1 without the 4th and 6th convolution, LSTMs in one direction."""
+    table1 = [layer for layer in PRESETS["table1"].layers if isinstance(layer, Conv)]
+    music = PRESETS["table1-music"]
+    assert [layer for layer in music.layers if isinstance(layer, Conv)] == [
+        *table1[:3], table1[4], table1[6],
+    ]  # fmt: skip
+    pools = [layer for layer in PRESETS["table1"].layers if isinstance(layer, Pool)]
+    assert [layer for layer in music.layers if isinstance(layer, Pool)] == pools
+    assert (music.rnn_layers, music.bidirectional, music.hidden) == (2, False, 256)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -42,7 +55,7 @@ def test_feature_maps_of_the_presets_are_one_high(preset: str) -> None:
 def test_frames(preset: str, width: int) -> None:
     with torch.device("meta"):
         model = CRNN(PRESETS[preset], 37)
-        maps, _ = model.features(torch.empty(1, 1, 32, width), None)
+        maps, _ = model.features(torch.empty(1, 1, PRESETS[preset].height, width), None)
     assert maps.shape[3] == model.frames(width)
 
 
@@ -106,7 +119,7 @@ def test_receptive_field_is_what_the_gradient_reaches(name: str) -> None:
             if isinstance(module, torch.nn.Conv2d):
                 module.weight.abs_()
     width = 120
-    images = torch.rand(24, 1, 32, width, dtype=torch.float64, requires_grad=True)
+    images = torch.rand(24, 1, model.config.height, width, dtype=torch.float64, requires_grad=True)
     maps = convolve(model, images)
     for frame in (0, 1, model.frames(width) // 2, model.frames(width) - 1):
         (gradient,) = torch.autograd.grad(maps[..., frame].sum(), images, retain_graph=True)
@@ -167,8 +180,9 @@ def test_an_image_gives_the_same_logits_alone_and_beside_wider_ones(
     model = CRNN(thin(name), 11).double().eval()
     randomise_norms(model)
     widths = torch.tensor([100, 61, 62, 63, 64, 30])
-    images = [torch.randn(1, 1, 32, width, dtype=torch.float64) for width in widths.tolist()]
-    batch = torch.full((6, 1, 32, 100), padding, dtype=torch.float64)
+    height = model.config.height
+    images = [torch.randn(1, 1, height, w, dtype=torch.float64) for w in widths.tolist()]
+    batch = torch.full((6, 1, height, 100), padding, dtype=torch.float64)
     for i, image in enumerate(images):
         batch[i, :, :, : image.shape[3]] = image[0]
     with torch.inference_mode():

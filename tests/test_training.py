@@ -59,7 +59,9 @@ def test_config_errors() -> None:
         TrainConfig(optimizer="sgd")
     with pytest.raises(ValueError, match=r"Trainer: preset must be one of .*small.*, got 'huge'"):
         Trainer(TrainConfig(preset="huge"))
-    with pytest.raises(ValueError, match="Charset: name must be one of 36, 62, 94, got '37'"):
+    with pytest.raises(
+        ValueError, match="Charset: name must be one of 36, 62, 94, music, got '37'"
+    ):
         Trainer(TrainConfig(charset="37"))
 
 

@@ -6,10 +6,12 @@ import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-NAMED = {
+NAMED: dict[str, Sequence[str]] = {
     "36": string.digits + string.ascii_lowercase,
     "62": string.digits + string.ascii_letters,
     "94": string.digits + string.ascii_letters + string.punctuation,
+    # Places on a staff with a treble clef and two ledger lines, from low to high.
+    "music": ("A3", "B3", *(f"{name}{octave}" for octave in "45" for name in "CDEFGAB"), "C6"),
 }
 
 
@@ -48,7 +50,10 @@ class Charset:
 
     @classmethod
     def named(cls, name: str) -> Charset:
-        """The field's usual sets: ``"36"`` (digits, a-z, case folded), ``"62"``, ``"94"``."""
+        """The field's usual sets: ``"36"`` (digits, a-z, case folded), ``"62"``, ``"94"``.
+
+        ``"music"`` holds pitches, ``A3`` to ``C6``.
+        """
         if name not in NAMED:
             raise ValueError(f"Charset: name must be one of {', '.join(NAMED)}, got {name!r}")
         return cls(NAMED[name], fold_case=name == "36")

@@ -169,6 +169,25 @@ PRESETS: dict[str, ModelConfig] = {
         join=128,
         standardize=True,
     ),
+    # Section 3.4: Table 1 without the 4th and the 6th convolution, and LSTMs in one direction.
+    "table1-music": ModelConfig(
+        (
+            *(Conv(64), _DOWN, Conv(128), _DOWN, Conv(256), _TABLE1_FLAT),
+            *(Conv(512, norm=True), _TABLE1_FLAT, Conv(512, 2, 0)),
+        ),
+        bidirectional=False,
+    ),
+    # Twice the height, since half a staff space tells two pitches apart; under 1 M parameters.
+    "music": ModelConfig(
+        (
+            *(Conv(16, norm=True), _DOWN, Conv(32, norm=True), _DOWN, Conv(64, norm=True)),
+            *(_TABLE1_FLAT, Conv(96, norm=True), _TABLE1_FLAT, Conv(128, norm=True)),
+        ),
+        hidden=128,
+        rnn_layers=1,
+        height=64,
+        standardize=True,
+    ),
 }
 
 

@@ -1,6 +1,7 @@
-"""Draw synthetic images of words: look at them, write them, pack their fonts.
+"""Draw synthetic images of words or music: look at them, write them, pack their fonts.
 
-The words are those that `crnn train` draws with the same seed, fonts, words and backgrounds.
+The images are those that `crnn train` draws with the same seed, fonts, words and backgrounds.
+Music is engraved by verovio (extra ``music``).
 
 exit status: 0, or 2 if nothing could be done.
 """
@@ -10,27 +11,46 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crnn.synth import SyntheticWords
+    from crnn.synth.dataset import SyntheticImages
 
 EXAMPLES = """\
   crnn synth preview sheet.png --rows 12                 a contact sheet with the labels
   crnn synth export words.lmdb --count 100000 --workers 4
   crnn synth export words/ --count 1000 --seed 7         PNG files and gt.tsv
   crnn synth pack-fonts fonts.zip --per-family 3
+  crnn synth music preview sheet.png --columns 3         staff fragments with their pitches
+  crnn synth music export fragments/ --count 1000 --seed 7
   crnn synth preview sheet.png --fonts fonts.zip         as crnn train --fonts fonts.zip
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The three verbs and their flags."""
+    """The verbs and their flags."""
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    for verb in _add_verbs(verbs, columns=8):
+        verb.set_defaults(draw=_words, cell=(190, 78))
+        verb.add_argument("--words", nargs="+", default=(), help="word lists; default: installed")
+        _add_fonts(verb)
+    music = verbs.add_parser("music", help="preview or export staff fragments")
+    for verb in _add_verbs(
+        music.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True), columns=3
+    ):
+        verb.set_defaults(draw=_music, cell=(500, 130))
+    pack = verbs.add_parser("pack-fonts", help="put the fonts into one small archive")
+    pack.add_argument("archive", type=Path, help="NAME.zip to write")
+    pack.add_argument("--per-family", type=int, default=0, help="files of a family; 0: all")
+    _add_fonts(pack)
+
+
+def _add_verbs(verbs: Any, columns: int) -> list[argparse.ArgumentParser]:
+    """What can be done with a stream of images."""
     preview = verbs.add_parser("preview", help="draw a contact sheet")
     preview.add_argument("image", type=Path, help="image file to write")
     preview.add_argument("--rows", type=int, default=10, help="default: %(default)s")
-    preview.add_argument("--columns", type=int, default=8, help="default: %(default)s")
+    preview.add_argument("--columns", type=int, default=columns, help="default: %(default)s")
     export = verbs.add_parser("export", help="write images and labels")
     export.add_argument("destination", type=Path, help="NAME.lmdb, or a folder")
     export.add_argument("--count", type=int, required=True, help="how many")
@@ -41,15 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument(
             "--difficulty", type=float, default=1.0, help="0: clean print, 1: all (%(default)s)"
         )
-        verb.add_argument("--words", nargs="+", default=(), help="word lists; default: installed")
         verb.add_argument("--backgrounds", nargs="+", default=(), help="folders of photographs")
-    pack = verbs.add_parser("pack-fonts", help="put the fonts into one small archive")
-    pack.add_argument("archive", type=Path, help="NAME.zip to write")
-    pack.add_argument("--per-family", type=int, default=0, help="files of a family; 0: all")
-    for verb in (preview, export, pack):
-        verb.add_argument(
-            "--fonts", nargs="+", default=(), help="folders or archives; default: the system's"
-        )
+    return [preview, export]
+
+
+def _add_fonts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fonts", nargs="+", default=(), help="folders or archives; default: the system's"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,13 +83,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data(args: argparse.Namespace) -> SyntheticWords:
+def _data(args: argparse.Namespace) -> SyntheticImages:
+    if not 0 <= args.difficulty <= 1:
+        raise ValueError(f"synth: difficulty must be within [0, 1], got {args.difficulty}")
+    data: SyntheticImages = args.draw(args)
+    return data
+
+
+def _words(args: argparse.Namespace) -> SyntheticImages:
     from crnn.charset import Charset
     from crnn.synth import Renderer, SyntheticWords, TextSampler, find_fonts, load_words
     from crnn.synth.render import load_backgrounds
 
-    if not 0 <= args.difficulty <= 1:
-        raise ValueError(f"synth: difficulty must be within [0, 1], got {args.difficulty}")
     fonts = find_fonts(args.fonts) if args.fonts else find_fonts()
     return SyntheticWords(
         TextSampler(load_words(args.words)),
@@ -82,13 +106,27 @@ def _data(args: argparse.Namespace) -> SyntheticWords:
     )
 
 
+def _music(args: argparse.Namespace) -> SyntheticImages:
+    from crnn.charset import Charset
+    from crnn.music.dataset import SyntheticMusic
+    from crnn.synth.render import load_backgrounds
+
+    return SyntheticMusic(
+        Charset.named("music"),
+        batch_size=1,
+        seed=args.seed,
+        backgrounds=load_backgrounds(args.backgrounds),
+        difficulty=args.difficulty,
+    )
+
+
 def _preview(args: argparse.Namespace) -> None:
     from crnn.synth.export import contact_sheet
 
     data = _data(args)
     count = args.rows * args.columns
     samples = [data.sample(i) for i in range(args.start, args.start + count)]
-    contact_sheet(samples, args.columns).save(args.image)
+    contact_sheet(samples, args.columns, args.cell).save(args.image)
 
 
 def _export(args: argparse.Namespace) -> None:

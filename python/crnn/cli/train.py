@@ -1,4 +1,4 @@
-"""Train a model on synthetic images of words.
+"""Train a model on synthetic images of words, or of music.
 
 The words are drawn with the fonts and the dictionary of this machine. The run's folder gets
 config.toml, log.jsonl (loss and accuracy), last.pt (the state that --resume continues from) and,
@@ -14,18 +14,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from crnn.training.config import CONFIG, TrainConfig
+from crnn.training.config import CONFIG, TASKS, TrainConfig
 
 EXAMPLES = """\
   crnn train --output-dir runs/mine
   crnn train --preset vgg-bilstm --optimizer adadelta --lr 1 --fixed-width 100     as the paper
   crnn train --output-dir runs/mine --resume --steps 30000          on, with its settings
   crnn train --config runs/mine/config.toml --output-dir runs/other --lr 0.001
+  crnn train --task music --backgrounds ~/Pictures                  pitches on a staff
   crnn train --init small --lr 0.0005 --words my-words.txt          from the packaged weights
 """
 _TEXTS = {
-    "preset": "network: small, vgg-bilstm or table1",
-    "charset": "symbols: 36, 62 or 94",
+    "task": "what to read: text, or music (with its own defaults for the settings below)",
+    "preset": "network: small, vgg-bilstm, table1; music, table1-music",
+    "charset": "symbols: 36, 62, 94; or music",
     "output_dir": "where the run writes",
     "optimizer": "adamw, or adadelta as in the paper (with --lr 1)",
     "lr": "peak learning rate",
@@ -46,7 +48,7 @@ _TEXTS = {
     "device": "cpu or cuda",
     "warmup_samples": "images over which the synthesis grows from clean to hard",
     "data": "data sets of stored words, see crnn data; half of the batches",
-    "synthetic": "draw synthetic words",
+    "synthetic": "draw synthetic images",
     "validate": "data sets to read now and then; the best weights go to best.safetensors",
     "patience": "end after so many validations without a better one; 0: never",
     "words": "word lists (one a line, or hunspell .dic); default: the installed dictionary",
@@ -103,9 +105,10 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     names = {field.name for field in fields(TrainConfig)}
     given = {name: value for name, value in vars(args).items() if name in names}
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    saved = Path(given.get("output_dir", TrainConfig.output_dir)) / CONFIG
+    task = TASKS.get(given.get("task", TrainConfig.task), {})  # an unknown one is refused below
+    saved = Path((task | given).get("output_dir", TrainConfig.output_dir)) / CONFIG
     if args.config:
         return TrainConfig.load(Path(args.config), **given)
     if args.resume and saved.exists():
         return TrainConfig.load(saved, **given)
-    return TrainConfig(**given)
+    return TrainConfig(**task | given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ class Batch:
     target_lengths: Tensor
 
 
-class SyntheticWords(Dataset[list[Batch]]):
+class SyntheticImages(Dataset[list[Batch]], ABC):
     """Pool p holds batches ``p * POOL`` to ``(p + 1) * POOL - 1`` of the stream.
 
     Sample i depends on `seed` and i alone, and batch b on the samples of its pool, so the stream
@@ -47,9 +48,7 @@ class SyntheticWords(Dataset[list[Batch]]):
     it changes nothing.
 
     Args:
-        texts: draws the text of a sample.
-        renderer: draws its image.
-        charset: encodes its label; punctuation is drawn but no part of the label.
+        charset: encodes the labels.
         batch_size: images of a batch.
         seed: of the whole stream.
         height: pixels of every image.
@@ -61,30 +60,26 @@ class SyntheticWords(Dataset[list[Batch]]):
 
     def __init__(
         self,
-        texts: TextSampler,
-        renderer: Renderer,
         charset: Charset,
         batch_size: int,
-        seed: int = 0,
-        height: int = 32,
-        widths: tuple[int, ...] = WIDTHS,
-        warmup: int = 0,
-        difficulty: float = 1.0,
+        seed: int,
+        height: int,
+        widths: tuple[int, ...],
+        warmup: int,
+        difficulty: float,
     ) -> None:
-        self.texts, self.renderer, self.charset = texts, renderer, charset
-        self.batch_size, self.seed = batch_size, seed
+        self.charset, self.batch_size, self.seed = charset, batch_size, seed
         self.height, self.widths = height, widths
         self.warmup, self.difficulty = warmup, difficulty
 
+    @abstractmethod
     def sample(self, index: int) -> tuple[NDArray[np.uint8], str]:
         """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
-        rng = np.random.default_rng((self.seed, index))
-        label = ""
-        while not label:
-            text = self.texts(rng)
-            label = "".join(symbol for symbol in text if symbol in _LABEL_SYMBOLS)
+
+    def difficulty_at(self, index: int) -> float:
+        """The difficulty that has been reached at sample `index`."""
         grown = min(1.0, 0.15 + index / self.warmup) if self.warmup else 1.0
-        return self.renderer(text, rng, grown * self.difficulty), label
+        return grown * self.difficulty
 
     def __getitem__(self, pool: int) -> list[Batch]:
         """The batches of pool `pool`, in an order drawn from the seed."""
@@ -118,3 +113,37 @@ class SyntheticWords(Dataset[list[Batch]]):
             targets=torch.tensor([c for label in labels for c in label], dtype=torch.int64),
             target_lengths=torch.tensor([len(label) for label in labels], dtype=torch.int64),
         )
+
+
+class SyntheticWords(SyntheticImages):
+    """Words; see `SyntheticImages` for the arguments that are not named here.
+
+    Args:
+        texts: draws the text of a sample.
+        renderer: draws its image.
+        charset: encodes its label; punctuation is drawn but no part of the label.
+    """
+
+    def __init__(
+        self,
+        texts: TextSampler,
+        renderer: Renderer,
+        charset: Charset,
+        batch_size: int,
+        seed: int = 0,
+        height: int = 32,
+        widths: tuple[int, ...] = WIDTHS,
+        warmup: int = 0,
+        difficulty: float = 1.0,
+    ) -> None:
+        super().__init__(charset, batch_size, seed, height, widths, warmup, difficulty)
+        self.texts, self.renderer = texts, renderer
+
+    def sample(self, index: int) -> tuple[NDArray[np.uint8], str]:
+        """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
+        rng = np.random.default_rng((self.seed, index))
+        label = ""
+        while not label:
+            text = self.texts(rng)
+            label = "".join(symbol for symbol in text if symbol in _LABEL_SYMBOLS)
+        return self.renderer(text, rng, self.difficulty_at(index)), label

@@ -12,20 +12,22 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.utils.data import DataLoader, Dataset
 
 from crnn.data.lmdb_writer import LmdbWriter
-from crnn.synth.dataset import SyntheticWords
+from crnn.synth.dataset import SyntheticImages
 
 Sample = tuple[NDArray[np.uint8], str]
 
-_CELL = (190, 78)  # pixels of a preview's cell, label included
 _LABEL_HEIGHT = 16
 
 
-def contact_sheet(samples: Sequence[Sample], columns: int = 8) -> Image.Image:
+def contact_sheet(
+    samples: Sequence[Sample], columns: int = 8, cell: tuple[int, int] = (190, 78)
+) -> Image.Image:
     """The images in their own proportions, each above its label.
 
     Args:
         samples: image ``[height, width]`` and label; at least one.
         columns: images side by side, at least 1.
+        cell: width and height of each in pixels, its label included.
 
     Raises:
         ValueError: there is no sample or no column.
@@ -35,7 +37,7 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 8) -> Image.Image:
             "contact_sheet: samples and columns must be at least 1, "
             f"got {len(samples)} and {columns}"
         )
-    width, height = _CELL
+    width, height = cell
     rows = -(-len(samples) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
@@ -50,7 +52,7 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 8) -> Image.Image:
 
 
 def export(
-    data: SyntheticWords,
+    data: SyntheticImages,
     destination: Path,
     count: int,
     start: int = 0,
@@ -100,7 +102,7 @@ def export(
 class _Encoded(Dataset[tuple[bytes, str]]):
     """Samples as PNG files, for a loader's workers."""
 
-    def __init__(self, data: SyntheticWords) -> None:
+    def __init__(self, data: SyntheticImages) -> None:
         self.data = data
 
     def __getitem__(self, index: int) -> tuple[bytes, str]:
@@ -110,6 +112,6 @@ class _Encoded(Dataset[tuple[bytes, str]]):
         return content.getvalue(), label
 
 
-def _encoded(data: SyntheticWords, indices: range, workers: int) -> Iterator[tuple[bytes, str]]:
+def _encoded(data: SyntheticImages, indices: range, workers: int) -> Iterator[tuple[bytes, str]]:
     loader = DataLoader(_Encoded(data), batch_size=None, sampler=indices, num_workers=workers)
     yield from loader

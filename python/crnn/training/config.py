@@ -12,12 +12,22 @@ from typing import Any
 
 CONFIG = "config.toml"  # beside what a run makes
 
+#: What is read, and the settings that fit it better than the defaults of `TrainConfig`.
+TASKS: dict[str, dict[str, Any]] = {
+    "text": {},
+    "music": {
+        "preset": "music", "charset": "music", "output_dir": "runs/music",
+        "batch_size": 32, "warmup_samples": 60_000,
+    },
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One run. The defaults train the small model on any CPU.
 
     Attributes:
+        task: a name of `TASKS`: what the synthesis draws, words or music.
         preset: a name of `crnn.model.PRESETS`.
         charset: a name of `Charset.named`.
         output_dir: where checkpoints, the log and this configuration go.
@@ -44,7 +54,7 @@ class TrainConfig:
         warmup_samples: samples over which the synthesis grows from clean to hard.
         data: data sets of stored words to train on, as `crnn data` takes them; each pool of theirs
             goes with one of synthetic words.
-        synthetic: draw synthetic words; without, `data` must be given.
+        synthetic: draw synthetic images; without, `data` must be given.
         validate: data sets to read every `validate_every` steps; the best weights by their mean
             accuracy are kept in ``best.safetensors``.
         patience: end after so many validations without a better one; 0: never.
@@ -55,6 +65,7 @@ class TrainConfig:
         log_every, save_every, validate_every: steps between log lines, checkpoints, validations.
     """
 
+    task: str = "text"
     preset: str = "small"
     charset: str = "36"
     output_dir: str = "runs/small"
@@ -93,6 +104,10 @@ class TrainConfig:
                 raise ValueError(
                     f"TrainConfig: {name} must be at least 1, got {getattr(self, name)}"
                 )
+        if self.task not in TASKS:
+            raise ValueError(
+                f"TrainConfig: task must be one of {', '.join(TASKS)}, got {self.task!r}"
+            )
         if self.optimizer not in ("adamw", "adadelta"):
             raise ValueError(
                 f"TrainConfig: optimizer must be adamw or adadelta, got {self.optimizer!r}"

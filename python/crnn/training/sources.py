@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader, Dataset
 from crnn.charset import Charset
 from crnn.data import open_datasets
 from crnn.data.batches import Mixture, StoredWords, pools_of
+from crnn.music.dataset import SyntheticMusic
+from crnn.music.dataset import widths as music_widths
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
-from crnn.synth.dataset import POOL, WIDTHS
+from crnn.synth.dataset import POOL, WIDTHS, SyntheticImages
 from crnn.synth.render import load_backgrounds
 from crnn.training.config import TrainConfig
 from crnn.training.signals import leave_signals_to_the_trainer
@@ -63,7 +65,9 @@ def batches(
 
 def _pools(config: TrainConfig, charset: Charset, height: int) -> tuple[Dataset[list[Any]], int]:
     """The pools, and how many batches each holds."""
-    widths = (config.fixed_width,) if config.fixed_width else WIDTHS
+    widths = WIDTHS if config.task == "text" else music_widths(height)
+    if config.fixed_width:
+        widths = (config.fixed_width,)
     stored = None
     if config.data:
         stored = StoredWords(
@@ -72,10 +76,26 @@ def _pools(config: TrainConfig, charset: Charset, height: int) -> tuple[Dataset[
         )  # fmt: skip
         if not config.synthetic:
             return stored, POOL
+    drawn = _drawn(config, charset, height, widths)
+    if stored is None:
+        return drawn, POOL
+    return Mixture(drawn, stored, config.seed), 2 * POOL
+
+
+def _drawn(
+    config: TrainConfig, charset: Charset, height: int, widths: tuple[int, ...]
+) -> SyntheticImages:
+    """What the task's synthesis draws."""
+    backgrounds = load_backgrounds(config.backgrounds)
+    if config.task == "music":
+        return SyntheticMusic(
+            charset, config.batch_size, seed=config.seed, height=height,
+            widths=widths, backgrounds=backgrounds, warmup=config.warmup_samples,
+        )  # fmt: skip
     fonts = find_fonts(config.fonts) if config.fonts else find_fonts()
-    drawn = SyntheticWords(
+    return SyntheticWords(
         TextSampler(load_words(config.words)),
-        Renderer(fonts, load_backgrounds(config.backgrounds)),
+        Renderer(fonts, backgrounds),
         charset,
         config.batch_size,
         seed=config.seed,
@@ -83,6 +103,3 @@ def _pools(config: TrainConfig, charset: Charset, height: int) -> tuple[Dataset[
         widths=widths,
         warmup=config.warmup_samples,
     )
-    if stored is None:
-        return drawn, POOL
-    return Mixture(drawn, stored, config.seed), 2 * POOL

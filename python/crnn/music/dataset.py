@@ -1,0 +1,60 @@
+"""An endless stream of batches of staff fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnn.charset import Charset
+from crnn.music.engrave import Engraver
+from crnn.music.melody import melody
+from crnn.music.photo import Photographer, fragment
+from crnn.synth.dataset import SyntheticImages
+from crnn.synth.geometry import Grey
+
+# Widths of batches as multiples of their height, in steps that keep distortion under 12 %.
+_RATIOS = (2.0, 2.5, 3.125, 4.0, 5.0, 6.25, 8.0, 10.0, 12.5, 15.5)
+
+
+def widths(height: int) -> tuple[int, ...]:
+    """The widths of batches of images `height` pixels high."""
+    return tuple(round(ratio * height) for ratio in _RATIOS)
+
+
+class SyntheticMusic(SyntheticImages):
+    """Staff fragments; labels are pitches joined by spaces.
+
+    Args:
+        charset: encodes the labels.
+        batch_size, seed, height, widths, warmup, difficulty: see `SyntheticImages`.
+        backgrounds: photographs, see `Photographer`.
+
+    Raises:
+        ValueError: what draws music is not installed.
+    """
+
+    def __init__(
+        self,
+        charset: Charset,
+        batch_size: int,
+        seed: int = 0,
+        height: int = 64,
+        widths: tuple[int, ...] = widths(64),
+        backgrounds: Sequence[Grey] = (),
+        warmup: int = 0,
+        difficulty: float = 1.0,
+    ) -> None:
+        super().__init__(charset, batch_size, seed, height, widths, warmup, difficulty)
+        self.engraver, self.photographer = Engraver(), Photographer(backgrounds)
+
+    def sample(self, index: int) -> tuple[NDArray[np.uint8], str]:
+        """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
+        rng = np.random.default_rng((self.seed, index))
+        # Prints and scans are read too: a quarter of the images is nearly clean.
+        share = 0.1 * rng.random() if rng.random() < 0.25 else rng.uniform(0.3, 1.0)
+        difficulty = self.difficulty_at(index) * share
+        tune = melody(rng)
+        sheet, pitches = fragment(self.engraver(tune, rng), tune, rng, difficulty)
+        return self.photographer(sheet, rng, difficulty), " ".join(pitches)

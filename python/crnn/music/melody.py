@@ -1,0 +1,185 @@
+"""Random melodies as MEI, the notation that verovio engraves.
+
+Only pitches matter to the label. Values, beams, dots, rests, bar lines, signatures and signs are
+there to be ignored, so they need not add up to bars: what counts is that each looks like print.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from crnn.charset import NAMED
+
+Generator = np.random.Generator
+
+PITCHES = tuple(NAMED["music"])
+#: The usual range of a tune; one fragment in ten uses all of `PITCHES`.
+_RANGE = (PITCHES.index("C4"), PITCHES.index("A5") + 1)
+LEAST, MOST = 3, 20  # notes of a fragment (section 3.4)
+
+_VALUES = ("1", "2", "4", "8", "16")
+# How often each value comes, for kinds of tunes: even, hymn-like, lively, mixed, fast.
+_STYLES = (
+    (0.0, 0.08, 0.92, 0.0, 0.0),
+    (0.10, 0.40, 0.45, 0.05, 0.0),
+    (0.0, 0.08, 0.42, 0.50, 0.0),
+    (0.05, 0.15, 0.40, 0.32, 0.08),
+    (0.0, 0.0, 0.2, 0.4, 0.4),
+)
+_METERS = ("2/4", "3/4", "4/4", "6/8", "3/8", "2/2", "sym", "cut", "")
+_ENDS = ("single", "dbl", "end", "rptend", "invis")
+
+
+@dataclass
+class Melody:
+    """A melody and the part of it that a fragment shows.
+
+    Attributes:
+        mei: the whole melody.
+        pitches: of all its notes, in order.
+        first, last: measures that the fragment begins and ends with, counted from 0.
+        header: whether the fragment shows clef and signatures.
+    """
+
+    mei: str
+    pitches: list[str]
+    first: int
+    last: int
+    header: bool
+
+
+@dataclass
+class _Writer:
+    """MEI under construction."""
+
+    rng: Generator
+    weights: tuple[float, ...]
+    dotted: float
+    rests: float
+    flags: float  # share of short notes without beams
+    signs: float  # share of notes with an accidental or an articulation
+    pitches: list[str] = field(default_factory=list)
+    spans: list[str] = field(default_factory=list)  # slurs and fermatas of the open measure
+
+    def measure(self, number: int, heights: list[int], right: str) -> str:
+        """One measure of the pitches `heights`, indices of `PITCHES`."""
+        parts: list[str] = []
+        rest = list(heights)
+        first = len(self.pitches)
+        while rest:
+            value = _VALUES[int(self.rng.choice(5, p=self.weights))]
+            if self.rng.random() < self.rests:
+                parts.append(f'<rest dur="{value}"/>')
+            beamed = value in ("8", "16") and len(rest) > 1 and self.rng.random() >= self.flags
+            count = min(len(rest), int(self.rng.integers(2, 5))) if beamed else 1
+            notes = "".join(self._note(rest.pop(0), value) for _ in range(count))
+            parts.append(f"<beam>{notes}</beam>" if beamed else notes)
+        self._span(first)
+        spans, self.spans = "".join(self.spans), []
+        body = "".join(parts)
+        return (
+            f'<measure n="{number}" right="{right}"><staff n="1"><layer n="1">{body}</layer>'
+            f"</staff>{spans}</measure>"
+        )
+
+    def _note(self, height: int, value: str) -> str:
+        pitch = PITCHES[height]
+        name, octave = pitch[0], pitch[1]
+        self.pitches.append(pitch)
+        more = ""
+        if self.rng.random() < self.dotted:
+            more += ' dots="1"'
+        draw = self.rng.random()
+        if draw < 0.5 * self.signs:
+            more += f' accid="{self.rng.choice(["s", "f", "n"])}"'
+        elif draw < self.signs:
+            more += f' artic="{self.rng.choice(["stacc", "ten", "acc"])}"'
+        if self.rng.random() < 0.03:
+            more += f' stem.dir="{self.rng.choice(["up", "down"])}"'
+        number = len(self.pitches) - 1
+        return (
+            f'<note xml:id="n{number}" pname="{name.lower()}" oct="{octave}" dur="{value}"{more}/>'
+        )
+
+    def _span(self, first: int) -> None:
+        """Perhaps a slur or a fermata over notes of the measure that begins with note `first`."""
+        last = len(self.pitches) - 1
+        if last > first and self.rng.random() < 0.08:
+            self.spans.append(f'<slur startid="#n{first}" endid="#n{last}"/>')
+        if self.rng.random() < 0.04:
+            self.spans.append(f'<fermata startid="#n{last}"/>')
+
+
+def melody(rng: Generator) -> Melody:
+    """Draw a melody whose fragment holds `LEAST` to `MOST` notes."""
+    count = int(rng.integers(LEAST, MOST + 1))
+    low, high = _RANGE if rng.random() < 0.9 else (0, len(PITCHES))
+    heights = _heights(count, low, high, rng)
+    sizes = _measures(count, rng)
+    # What comes before and after the fragment on the page, to be cropped away.
+    before = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
+    after = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
+    heights = [
+        *_heights(before, low, high, rng), *heights, *_heights(after, low, high, rng),
+    ]  # fmt: skip
+    sizes = [*([before] if before else []), *sizes, *([after] if after else [])]
+    writer = _Writer(
+        rng,
+        _STYLES[int(rng.integers(len(_STYLES)))],
+        dotted=float(rng.choice([0.0, 0.05, 0.2])),
+        rests=float(rng.choice([0.0, 0.0, 0.05, 0.15])),
+        flags=float(rng.choice([0.0, 0.2, 1.0])),
+        signs=float(rng.choice([0.0, 0.0, 0.05, 0.15])),
+    )
+    measures, start = [], 0
+    for i, size in enumerate(sizes):
+        final = i + 1 == len(sizes)
+        right = str(rng.choice(_ENDS)) if final else "dbl" if rng.random() < 0.03 else "single"
+        measures.append(writer.measure(i + 1, heights[start : start + size], right))
+        start += size
+    first, last = (1 if before else 0), len(sizes) - 1 - (1 if after else 0)
+    header = not before and bool(rng.random() < 0.75)
+    return Melody(_document(measures, rng), writer.pitches, first, last, header)
+
+
+def _heights(count: int, low: int, high: int, rng: Generator) -> list[int]:
+    """`count` indices of `PITCHES` in ``[low, high)``: at random, or step by step like a tune."""
+    if rng.random() < 0.4:
+        return [int(h) for h in rng.integers(low, high, count)]
+    height, found = int(rng.integers(low, high)), []
+    spread = float(rng.choice([0.8, 1.5, 3.0]))
+    for _ in range(count):
+        found.append(height)
+        height = int(np.clip(height + round(rng.normal(0, spread)), low, high - 1))
+    return found
+
+
+def _measures(count: int, rng: Generator) -> list[int]:
+    """Notes of each measure."""
+    usual, sizes = float(rng.choice([2.5, 4.0, 6.0, 20.0])), []
+    while count:
+        size = min(count, max(1, int(rng.poisson(usual))))
+        sizes.append(size)
+        count -= size
+    return sizes
+
+
+def _document(measures: list[str], rng: Generator) -> str:
+    meter = str(rng.choice(_METERS))
+    time = ""
+    if meter in ("sym", "cut"):
+        time = f' meter.sym="{"common" if meter == "sym" else "cut"}"'
+    elif meter:
+        beats, unit = meter.split("/")
+        time = f' meter.count="{beats}" meter.unit="{unit}"'
+    key = "0"
+    if rng.random() < 0.25:
+        key = f"{int(rng.integers(1, 6))}{rng.choice(['s', 'f'])}"
+    return (
+        '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv>'
+        f'<score><scoreDef key.sig="{key}"{time}><staffGrp><staffDef n="1" lines="5" '
+        'clef.shape="G" clef.line="2"/></staffGrp></scoreDef><section>'
+        f"{''.join(measures)}</section></score></mdiv></body></music></mei>"
+    )

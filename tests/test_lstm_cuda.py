@@ -143,6 +143,35 @@ def test_tensors_at_odd_addresses(on: Devices) -> None:
         assert torch.equal(a, b)
 
 
+# ---- the module ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_module(dtype: torch.dtype, batch_first: bool) -> None:
+    """Two layers, both directions, no hx, lengths where the host must not look at them."""
+    torch.manual_seed(0)
+    options = {"num_layers": 2, "bidirectional": True, "batch_first": batch_first}
+    module = crnn_ext.LSTM(6, 5, dtype=dtype, **options)
+    exact = crnn_ext.LSTM(6, 5, dtype=torch.float64, **options)
+    exact.load_state_dict(module.state_dict())
+    x = torch.randn(4, 3, 6).to(dtype)
+    lengths = torch.tensor([[4, 0, 2, 1], [4, 0, 2]][1 - batch_first])
+    lengths = lengths.clamp(max=x.shape[1] if batch_first else x.shape[0])
+    results = []
+    for function, value in ((module, x), (exact, x.double())):
+        value.requires_grad_()
+        with emulated(device_labels=True) if function is module else nullcontext():
+            y, (h, c) = function(value, lengths=lengths.int())
+            assert y.dtype == h.dtype == c.dtype == value.dtype
+            leaves = [value, *function.parameters()]
+            grads = torch.autograd.grad(y.square().sum() + (h * c).sum(), leaves)
+        results.append([y, h, c, *grads])
+    tolerance = {torch.float16: 1e-2, torch.float64: 1e-12}[dtype]
+    for a, b in zip(*results, strict=True):
+        assert (a - b).abs().max() <= tolerance * b.abs().max().clamp(min=0.1)
+
+
 # ---- which kernel runs --------------------------------------------------------------------------
 
 # capability and multiprocessors, N, D, H, precision -> kernel

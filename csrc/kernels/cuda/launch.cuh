@@ -59,6 +59,14 @@ inline int device_attribute(cudaDeviceAttr attribute) {
   return value;
 }
 
+// The compute capability, e.g. 90, of the code of a kernel that the current device would run.
+template <class... Parameters>
+int compiled_for(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes{};
+  check_cuda(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+  return attributes.ptxVersion;
+}
+
 // The block's dynamic shared memory, on a boundary of 128 bytes.
 template <class T>
 __device__ __forceinline__ T* shared_memory() {

@@ -23,15 +23,16 @@ bool suits(const LstmDims& dims, LstmPrecision precision, LstmKernel kernel) {
 }  // namespace
 
 LstmKernel lstm_cuda_kernel(const LstmDims& dims, LstmPrecision precision, LstmKernel wanted) {
-  const bool clusters = device_attribute(cudaDevAttrComputeCapabilityMajor) >= 9;
   if (wanted != LstmKernel::automatic) {
     if (!suits(dims, precision, wanted)) fail("LSTM", "kernel", "suit H and the dtype", dims.H);
-    if (wanted != LstmKernel::plain && !clusters) {
+    if (wanted != LstmKernel::plain && !lstm_cluster_kernels_run()) {
       fail("LSTM", "kernel", "be plain before compute capability 9.0", "a cluster kernel");
     }
     return wanted;
   }
-  if (!clusters || !suits(dims, precision, LstmKernel::cluster8)) return LstmKernel::plain;
+  if (!suits(dims, precision, LstmKernel::cluster8) || !lstm_cluster_kernels_run()) {
+    return LstmKernel::plain;
+  }
   // Eight blocks take a step faster than four, as long as all clusters run at once.
   const int64_t blocks = dims.D * ((dims.N + kClusterSamples - 1) / kClusterSamples) * 8;
   const bool fits = blocks <= device_attribute(cudaDevAttrMultiProcessorCount);

@@ -197,18 +197,24 @@ __device__ __forceinline__ void load_columns(const void* w_hh, int64_t block_uni
   using Scalar = typename Element::Scalar;
   constexpr int U = Element::kUnits;
   const int r = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+  struct alignas(2 * sizeof(Scalar)) Two {  // of the same row, for tiles p and p + 1
+    Scalar x[2];
+  };
 #pragma unroll
-  for (int i = 0; i < Shape::kTiles * Shape::kChunks * 4; ++i) {
-    const int p = i / (Shape::kChunks * 4), j = i / 4 % Shape::kChunks;
-    const int64_t column = threadIdx.x / 32 * Shape::kColumns + p / 2 * 16 + 2 * r + p % 2;
-    Scalar pair[U];
+  for (int i = 0; i < Shape::kTiles / 2 * Shape::kChunks * 4; ++i) {
+    const int p = i / (Shape::kChunks * 4) * 2, j = i / 4 % Shape::kChunks;
+    const int64_t column = threadIdx.x / 32 * Shape::kColumns + p * 8 + 2 * r;
+    Scalar even[U], odd[U];
 #pragma unroll
     for (int e = 0; e < U; ++e) {
       const int64_t k = ((j * 4 + q) * 4 + i % 4) * U + e;
       const int64_t row = k % 4 * kClusterUnits + block_unit + k / 4;
-      pair[e] = static_cast<const Scalar*>(w_hh)[row * kClusterUnits + column];
+      const auto two = load<Two>(w_hh, (row * kClusterUnits + column) * sizeof(Scalar));
+      even[e] = two.x[0];
+      odd[e] = two.x[1];
     }
-    w[p][j].word[i % 4] = Element::factor(pair);
+    w[p][j].word[i % 4] = Element::factor(even);
+    w[p + 1][j].word[i % 4] = Element::factor(odd);
   }
 }
 

@@ -254,6 +254,10 @@ void run(const LstmCudaForward& args, CUstream_st* stream) {
 
 }  // namespace
 
+bool lstm_cluster_kernels_run() {
+  return compiled_for(lstm_sequence_forward<Bf16Element, 8>) >= 90;
+}
+
 void lstm_cluster_forward(const LstmCudaForward& args, CUstream_st* stream) {
   const bool eight = args.kernel == LstmKernel::cluster8;
   switch (args.precision) {

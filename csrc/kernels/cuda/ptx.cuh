@@ -76,14 +76,17 @@ struct FactorA {
   uint32_t word[4];
 };
 
-#define CRNN_MMA(name, shape, type)                                                          \
-  __device__ __forceinline__ void name(float (&d)[4], const FactorA& a, uint32_t b0,         \
-                                       uint32_t b1) {                                        \
-    asm("mma.sync.aligned." shape ".row.col.f32." type "." type                              \
-        ".f32 "                                                                              \
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                    \
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                     \
-        : "r"(a.word[0]), "r"(a.word[1]), "r"(a.word[2]), "r"(a.word[3]), "r"(b0), "r"(b1)); \
+// volatile: all lanes must take part, so the compiler may not move it into a branch.
+
+#define CRNN_MMA(name, shape, type)                                                         \
+  __device__ __forceinline__ void name(float (&d)[4], const FactorA& a, uint32_t b0,        \
+                                       uint32_t b1) {                                       \
+    asm volatile("mma.sync.aligned." shape ".row.col.f32." type "." type                    \
+                 ".f32 "                                                                    \
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"          \
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                           \
+                 : "r"(a.word[0]), "r"(a.word[1]), "r"(a.word[2]), "r"(a.word[3]), "r"(b0), \
+                   "r"(b1));                                                                \
   }
 CRNN_MMA(mma_fp16, "m16n8k16", "f16")
 CRNN_MMA(mma_bf16, "m16n8k16", "bf16")

@@ -260,6 +260,15 @@ cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int value) {
   return emulated_allow_shared(reinterpret_cast<const void*>(kernel), static_cast<size_t>(value));
 }
 
+struct cudaFuncAttributes {
+  int ptxVersion = 0;
+};
+template <class Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
+  attributes->ptxVersion = emulator::device().major >= 9 ? 90 : 80;  // what the build holds
+  return cudaSuccess;
+}
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -86,16 +87,15 @@ def _compile(source: Path, flags: list[str], changed: Mapping[Path, str]) -> Pat
     if flags is HOST:
         command += python
     digest = hashlib.sha256(" ".join([*command, str(source)]).encode())
-    digest.update(_headers(flags is HOST))
-    digest.update(source.read_bytes())
-    for path, text in sorted(changed.items()):
-        if flags is not HOST and (path == source or path.suffix in {".h", ".cuh"}):
-            digest.update(f"{path}\n{text}".encode())
+    parts = _parts(source)
+    patched = {path: text for path, text in changed.items() if path in parts}
+    for path in sorted(parts):
+        digest.update(path.name.encode() + (patched.get(path) or path.read_text()).encode())
     target = BUILD / f"{source.stem}-{digest.hexdigest()[:16]}.o"
     if target.exists():
         return target
-    if flags is not HOST and changed:
-        return _compile_patched(command, source, changed, target)
+    if patched:
+        return _compile_patched(command, source, patched, target)
     _run([*command, "-c", str(source)], target)
     return target
 
@@ -127,16 +127,15 @@ def _run(command: list[str], target: Path) -> None:
 
 
 @cache
-def _headers(host: bool) -> bytes:
-    """A digest of all headers; those of the bindings are for host code only."""
-    folders = [CSRC / "common", CSRC / "kernels", EMULATOR]
-    if host:
-        folders.append(CSRC / "bindings")
-    files = [p for folder in folders for p in folder.rglob("*") if p.suffix in {".h", ".cuh"}]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.digest()
+def _parts(source: Path) -> frozenset[Path]:
+    """The source and all of our files that it includes, directly or not."""
+    found = {source}
+    for name in re.findall(r'^\s*#include [<"]([^>"]+)[>"]', source.read_text(), re.MULTILINE):
+        for folder in (EMULATOR / "include", EMULATOR, CSRC):
+            if (folder / name).is_file():
+                found |= _parts(folder / name)
+                break
+    return frozenset(found)
 
 
 @cache

@@ -17,6 +17,7 @@ from emulator import build
 from emulator.harness import Emulation, emulated
 from reference import ctc as reference
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import crnn_ext
 from crnn_ext import ctc_loss
@@ -362,3 +363,121 @@ def test_mutants_are_found(name: str) -> None:
     for seed in range(2):
         with pytest.raises((RuntimeError, AssertionError), match=symptom):
             run_everything(seed, patch, *FLOAT_ONLY)
+
+
+# ---- inside torch ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_opcheck(dtype: torch.dtype) -> None:
+    x, *labels = batch(6, 3, 7, 3)
+    leaf = x.to(dtype).requires_grad_()
+    args = (leaf, *labels, 0, 2, True, True, True)
+    with emulated(device_labels=True):
+        torch.library.opcheck(torch.ops.crnn_ext.ctc_loss.default, args)
+        loss, saved = (t.detach() for t in torch.ops.crnn_ext.ctc_loss(*args))
+        torch.library.opcheck(
+            torch.ops.crnn_ext.ctc_loss_backward.default,
+            (torch.ones_like(loss), leaf.detach(), *labels, saved, *args[4:8]),
+        )
+
+
+def test_compiles_without_graph_breaks(device: Device) -> None:
+    torch._dynamo.reset()
+    x, *labels = batch(6, 3, 7, 3)
+    labels = [t.to(device.name) for t in labels]
+
+    def train(x: Tensor, *labels: Tensor) -> Tensor:
+        return ctc_loss(2 * x, *labels, from_logits=True, zero_infinity=True)
+
+    compiled = torch.compile(train, fullgraph=True, backend="aot_eager")
+    leaves = [x.float().to(device.name).requires_grad_() for _ in range(2)]
+    losses = [f(leaf, *labels) for f, leaf in zip((train, compiled), leaves, strict=True)]
+    torch.testing.assert_close(losses[1], losses[0], rtol=0, atol=0)
+    gradients = [torch.autograd.grad(*pair)[0] for pair in zip(losses, leaves, strict=True)]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not crnn_ext.built_with_cuda, reason="built without CUDA")
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_shapes_without_a_gpu(reduction: str) -> None:
+    """What torch.compile and torch.export see of CUDA tensors."""
+    with FakeTensorMode():
+        x = torch.empty(6, 3, 7, device="cuda", dtype=torch.float16)
+        targets = torch.empty(3, 4, device="cuda", dtype=torch.int32)
+        lengths = torch.empty(3, device="cuda", dtype=torch.int32)
+        loss = ctc_loss(x, targets, lengths, lengths, reduction=reduction)
+        dx = torch.ops.crnn_ext.ctc_loss_backward(
+            loss, x, targets, lengths, lengths, loss, 0, 2, True, True
+        )
+    assert (loss.shape, loss.dtype) == ((3,) if reduction == "none" else (), torch.float32)
+    assert (dx.shape, dx.dtype, dx.device) == (x.shape, x.dtype, x.device)
+
+
+# ---- what only a GPU shows ---------------------------------------------------------------------
+
+on_a_gpu = pytest.mark.skipif(not HAS_GPU, reason="no GPU")
+
+
+@on_a_gpu
+def test_nothing_waits_for_the_gpu() -> None:
+    x, *labels = (t.cuda() for t in batch(20, 8, 37, 6))
+    leaf = x.float().requires_grad_()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for reduction in ("none", "mean"):
+            ctc_loss(leaf, *labels, reduction=reduction, from_logits=True).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@on_a_gpu
+def test_a_graph_computes_new_inputs() -> None:
+    x, *labels = (t.cuda() for t in batch(20, 8, 1031, 6))
+    leaf = x.float().requires_grad_()
+
+    def step() -> tuple[Tensor, Tensor]:
+        loss = ctc_loss(leaf, *labels, from_logits=True, zero_infinity=True)
+        return loss, torch.autograd.grad(loss, leaf)[0]
+
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.no_grad():
+        leaf.copy_(torch.randn_like(leaf))
+        labels[1].copy_(labels[1].flip(0))
+    graph.replay()
+    for result, exact in zip(captured, step(), strict=True):
+        torch.testing.assert_close(result, exact, rtol=0, atol=0)
+
+
+@on_a_gpu
+def test_the_current_stream_is_used() -> None:
+    x, *labels = (t.cuda() for t in batch(20, 8, 37, 6))
+    expected_loss = ctc_loss(x, *labels, from_logits=True)
+    torch.cuda.synchronize()
+    late = torch.zeros_like(x)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        late.copy_(x)
+        loss = ctc_loss(late, *labels, from_logits=True)
+    stream.synchronize()
+    assert torch.equal(loss, expected_loss)
+
+
+@on_a_gpu
+def test_out_of_memory_is_torchs_error_and_the_process_goes_on() -> None:
+    x, *labels = (t.cuda() for t in batch(20, 8, 37, 6))
+    before = ctc_loss(x, *labels, from_logits=True)
+    # No memory for the posteriors of 2^20 targets in 2^20 frames.
+    targets = torch.ones(1, 2**20, dtype=torch.int32, device="cuda")
+    frames = torch.zeros(1, 1, 2, device="cuda", requires_grad=True).expand(2**20, 1, 2)
+    lengths = torch.ones(1, dtype=torch.int32, device="cuda")
+    with pytest.raises(torch.OutOfMemoryError):
+        ctc_loss(frames, targets, lengths, lengths)
+    assert torch.equal(ctc_loss(x, *labels, from_logits=True), before)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks import ctc_gpu
 from benchmarks.speed import compare, parse, parser
 from crnn_ext import ctc_loss
 
@@ -121,8 +122,12 @@ def timed(case: Case, inputs: Inputs, loss: Callable[[Tensor, Inputs], Tensor]) 
 def main() -> None:
     options = parser("ctc", __doc__, seconds=4.0)
     options.add_argument("--only", default="", metavar="TEXT", help="cases that contain TEXT")
+    options.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options.epilog = "example: python -m benchmarks.ctc --only N=512 --no-record"
     chosen = parse(options)
+    if chosen.device == "cuda":
+        ctc_gpu.run(quick=chosen.quick, only=chosen.only, keep=not chosen.no_record)
+        return
     for case in QUICK if chosen.quick else FULL:
         if chosen.only in str(case):
             inputs = make_inputs(case)

@@ -1,4 +1,5 @@
-"""Timing on a GPU: eager calls, replays of a CUDA graph, and calls that find the L2 cache cold.
+"""Timing on a GPU: eager calls, replays of a CUDA graph, calls that find the L2 cache cold, and
+the sum of the kernels of a call.
 
 Implementations take turns within a round, and a baseline runs twice under two names: differences
 below what lies between the two are noise.
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch.autograd import DeviceType
 
 from benchmarks.timing import Measurement
 
@@ -79,10 +81,36 @@ def cold(calls: Sequence[Call]) -> Sampler:
     return sample
 
 
+def kernels(calls: Sequence[Call]) -> Sampler:
+    """Sum of the durations of all kernels of a call, by the profiler: no launches, no gaps."""
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+
+    def sample() -> float:
+        with torch.profiler.profile(activities=activities) as profile:
+            for call in calls:
+                call()
+            torch.cuda.synchronize()
+        events = [e for e in profile.events() if e.device_type == DeviceType.CUDA]
+        return float(sum(e.self_device_time_total for e in events)) * 1e-6 / len(calls)
+
+    for call in calls:
+        call()
+    return sample
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second by a copy of 1 GB: the ceiling of what memory gives."""
+    source = torch.randn(1 << 28, device="cuda")
+    target = torch.empty_like(source)
+    sample = kernels([lambda: target.copy_(source)])
+    return 2 * source.nbytes / statistics.median(sample() for _ in range(ROUNDS))
+
+
 TIMINGS: dict[str, Callable[[Sequence[Call]], Sampler]] = {
     "eager": eager,
     "graph": graph,
     "cold": cold,
+    "kernels": kernels,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, lstm_gpu
+from benchmarks import ctc_gpu, gpu, gpu_check, lstm_gpu
 from benchmarks.lstm_gpu import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,8 +65,44 @@ def test_cases() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu() -> None:
-    command = [sys.executable, "-m", "benchmarks.lstm", "--device", "cuda", "--quick"]
+@pytest.mark.parametrize("subject", ["ctc", "lstm"])
+def test_without_a_gpu(subject: str) -> None:
+    command = [sys.executable, "-m", f"benchmarks.{subject}", "--device", "cuda", "--quick"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "benchmarks.lstm: --device cuda needs a GPU and a build with CUDA\n"
+    assert done.stderr == f"benchmarks.{subject}: --device cuda needs a GPU and a build with CUDA\n"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_check_goes_on_after_a_failure(tmp_path: Path) -> None:
+    results = gpu_check.RESULTS
+    gpu_check.RESULTS = tmp_path / "results"
+    try:
+        steps = {
+            "fails": gpu_check.Step(
+                [sys.executable, "-c", "print('seen'); raise SystemExit(3)"], 20
+            ),
+            "hangs": gpu_check.Step([sys.executable, "-c", "import time; time.sleep(60)"], 1),
+            "is missing": gpu_check.Step(["no such program"], 20),
+            "works": gpu_check.Step([sys.executable, "-c", "pass"], 20),
+        }
+        out = tmp_path / "out"
+        out.mkdir()
+        went = {name: gpu_check.run(name, step, step.limit, out) for name, step in steps.items()}
+    finally:
+        gpu_check.RESULTS = results
+    assert went == {"fails": False, "hangs": False, "is missing": False, "works": True}
+    lines = [json.loads(line) for line in (out / "gpu_check.jsonl").read_text().splitlines()]
+    assert [line["code"] for line in lines] == [3, 124, 127, 0]
+    assert lines[0]["tail"] == "seen\n"
+    assert "seen" in (out / "output.txt").read_text()
+
+
+def test_ctc_implementations_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CPU tensors; the memory of a GPU is not poisoned."""
+    monkeypatch.setattr(ctc_gpu, "poison_memory", lambda: None)
+    case = ctc_gpu.Case(6, 3, 11, 4, variable=True)
+    inputs = ctc_gpu.make_inputs(case, 0, "cpu")
+    found = ctc_gpu.errors(case, inputs)
+    assert set(found) == {"torch", "torch cuDNN", "crnn_ext", "crnn_ext, lengths on the CPU"}
+    assert 0 < max(found.values()) < 1e-6

@@ -170,12 +170,25 @@ def test_a_run_by_the_clock_ends(config: TrainConfig) -> None:
 
 
 def test_a_run_starts_from_given_weights(config: TrainConfig) -> None:
-    started = Trainer(changed(config, init="small"))
+    started = Trainer(changed(config, init=("small",)))
     packaged = Recognizer.from_pretrained("small").checkpoint.model.state_dict()
     weights = started.model.state_dict()
     assert all(torch.equal(weights[name], packaged[name]) for name in packaged)
     with pytest.raises(ValueError, match="init must be a network of the run's preset and charset"):
-        Trainer(changed(config, init="small", charset="62"))
+        Trainer(changed(config, init=("small",), charset="62"))
+
+
+def test_a_run_starts_from_the_mean_of_models(config: TrainConfig) -> None:
+    other = Trainer(config)
+    Path(config.output_dir).mkdir()
+    mean = Trainer(changed(config, init=("small", str(other.export())))).model.state_dict()
+    packaged = Recognizer.from_pretrained("small").checkpoint.model.state_dict()
+    for name, value in other.model.state_dict().items():
+        if value.is_floating_point():
+            expected = (packaged[name] + value.half().float()) / 2  # files hold float16
+            assert torch.allclose(mean[name], expected, atol=1e-6), name
+        else:
+            assert torch.equal(mean[name], packaged[name])
 
 
 def test_a_run_writes_its_log_and_configuration(config: TrainConfig) -> None:

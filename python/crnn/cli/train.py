@@ -37,7 +37,7 @@ _TEXTS = {
     "decay_steps": "length of the last fall of the rate to zero",
     "minutes": "end after this time also; 0: by steps alone",
     "decay_minutes": "length of the fall to zero at that end",
-    "init": "weights to start from, a safetensors file",
+    "init": "weights to start from: a model's name or file; of several, the mean",
     "batch_size": "images of a step",
     "fixed_width": "stretch images to this width, 100 in the paper; 0 keeps proportions",
     "clip_norm": "largest norm of the gradient",

@@ -41,7 +41,9 @@ class TrainConfig:
         minutes: end the run after this time also, falling over the last `decay_minutes`; 0 means
             by steps alone. How far it gets then depends on the machine.
         decay_minutes: see `minutes`.
-        init: weights to start from: a safetensors file of the same network.
+        init: weights to start from: a safetensors file of the same network, or a packaged model;
+            of several, the mean, which reads better than any of runs that share their beginning
+            (Wortsman et al. 2022, "Model soups").
         batch_size: images of a step.
         fixed_width: stretch every image to this width (100 in the paper); 0 keeps proportions
             in a few width buckets.
@@ -77,7 +79,7 @@ class TrainConfig:
     decay_steps: int = 4_000
     minutes: float = 0.0
     decay_minutes: float = 0.0
-    init: str = ""
+    init: tuple[str, ...] = ()
     batch_size: int = 64
     fixed_width: int = 0
     clip_norm: float = 5.0

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -274,8 +274,7 @@ class Trainer:
         # A model travels: folders of the machine that made it stay behind.
         config = dataclasses.asdict(self.config)
         del config["output_dir"], config["fonts"], config["backgrounds"], config["validate"]
-        config["init"] = Path(config["init"]).name
-        for key in ("words", "data"):
+        for key in ("words", "data", "init"):
             config[key] = [Path(path).name for path in config[key]]
         summary = {
             "steps": self.step,
@@ -301,12 +300,21 @@ class Trainer:
         self.best, self.since_best = state["best"]
 
 
-def _start_from(model: CRNN, source: str) -> None:
-    """Take the weights of a packaged model or a file."""
-    with model_file(source) as path:
-        start = load(path).model
-    if start.config != model.config or start.num_classes != model.num_classes:
-        raise ValueError(
-            f"Trainer: init must be a network of the run's preset and charset, got {source}"
-        )
-    model.load_state_dict(start.state_dict())
+def _start_from(model: CRNN, sources: Sequence[str]) -> None:
+    """Take the mean weights of packaged models or files; a count keeps that of the first."""
+    states = []
+    for source in sources:
+        with model_file(source) as path:
+            start = load(path).model
+        if start.config != model.config or start.num_classes != model.num_classes:
+            raise ValueError(
+                f"Trainer: init must be a network of the run's preset and charset, got {source}"
+            )
+        states.append(start.state_dict())
+    mean = {
+        name: sum(state[name] for state in states) / len(states)
+        if first.is_floating_point()
+        else first
+        for name, first in states[0].items()
+    }
+    model.load_state_dict(mean)

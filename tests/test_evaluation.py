@@ -159,6 +159,7 @@ def test_compare() -> None:
         ("36", "It's É", "its"),
         ("62", "It's É", "Its"),
         ("94", "It's É 5€", "It's5"),
+        ("exact", "It's É 5€", "It's É 5€"),
     ],
 )
 def test_normalise(name: str, text: str, normal: str) -> None:
@@ -171,6 +172,7 @@ def test_normalise(name: str, text: str, normal: str) -> None:
         ("36", ["Exit", "it", "it's", "a b", "5"]),
         ("62", ["Exit", "it", "it's", "a b", "5"]),
         ("94", ["Exit", "it", "it's", "a b", "5", "..."]),
+        ("exact", ["Exit", "it", "it's", "a b", "5", "...", "né"]),
         ("alnum", ["Exit", "it", "5"]),
         ("ic03-867", ["Exit"]),
         ("ic13-1095", ["Exit", "it", "it's", "a b", "5"]),

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         default="36",
-        help="what is scored and how: 36, 62, 94, alnum, ic13-1015... (default: %(default)s)",
+        help="what is scored and how: 36, 62, 94, exact, ic13-1015... (default: %(default)s)",
     )
     parser.add_argument("--protocols", action=_ListProtocols, help="list them and their sources")
     parser.add_argument(

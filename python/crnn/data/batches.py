@@ -19,10 +19,8 @@ from crnn.data.dataset import Dataset, Problem
 from crnn.images import ImageError
 from crnn.synth.dataset import POOL, WIDTHS, Batch
 
-# Pixels of a frame, in all presets; so many samples may fail in a row before the data set is
-# taken to be gone.
-_FRAME = 4
-_ATTEMPTS = 100
+_FRAME = 4  # pixels, in all presets
+_ATTEMPTS = 100  # unusable samples in a row before the data set is taken to be gone
 
 
 @dataclass

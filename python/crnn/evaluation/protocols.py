@@ -22,7 +22,8 @@ class Protocol:
     Attributes:
         name: what it is called.
         about: what it scores, and where that is published.
-        symbols: the symbols that count; all others are dropped from label and reading.
+        symbols: the symbols that count, all others being dropped from label and reading; None
+            for every text as it is.
         fold_case: compare in lower case.
         alphanumeric: score only labels that are nothing but 0-9, a-z, A-Z.
         least: score only labels of so many characters at least.
@@ -34,7 +35,7 @@ class Protocol:
 
     name: str
     about: str
-    symbols: frozenset[str] = _ALPHANUMERIC
+    symbols: frozenset[str] | None = _ALPHANUMERIC
     fold_case: bool = True
     alphanumeric: bool = False
     least: int = 0
@@ -45,6 +46,8 @@ class Protocol:
 
     def normalise(self, text: str) -> str:
         """`text` as it is compared."""
+        if self.symbols is None:
+            return text
         kept = "".join(symbol for symbol in text if symbol in self.symbols)
         return kept.lower() if self.fold_case else kept
 
@@ -75,6 +78,7 @@ PROTOCOLS = {
         Protocol(
             "94", "all labels, compared with case and punctuation", _PRINTED, fold_case=False
         ),
+        Protocol("exact", "all labels, compared as they are: any script", None, fold_case=False),
         Protocol("alnum", "as 36, of alphanumeric labels only", alphanumeric=True),
         Protocol("iiit5k", "IIIT5K's test part, as 36 (Mishra et al. 2012)", count=3000),
         Protocol("svt", "SVT's test part, as 36 (Wang et al. 2011)", count=647),

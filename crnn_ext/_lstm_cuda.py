@@ -29,7 +29,8 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def _tf32() -> bool:
     """Whether torch lets cuDNN's LSTM use TF32."""
-    precision: str | None = getattr(torch.backends.cudnn.rnn, "fp32_precision", None)
+    rnn = getattr(torch.backends.cudnn, "rnn", None)
+    precision: str | None = getattr(rnn, "fp32_precision", None)
     if precision is None:  # before torch 2.9
         return bool(torch.backends.cudnn.allow_tf32)
     return precision == "tf32"

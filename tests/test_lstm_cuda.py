@@ -78,7 +78,7 @@ CLUSTER = [
     ("cluster4", "float16", 4, 5, 1, True),
     ("cluster4", "bfloat16", 2, 19, 1, True),
     ("cluster8", "float16", 3, 3, 2, False),
-    ("cluster8", "bfloat16", 1, 17, 1, False),
+    ("auto", "bfloat16", 1, 17, 1, False),
     ("cluster8", "bfloat16", 4, 5, 1, True),
     ("cluster8", "tf32", 1, 1, 1, False),
     ("cluster8", "tf32", 3, 9, 1, True),

@@ -193,7 +193,7 @@ def evaluate(
             data or dataset.source, model, name,
             search.lexicon if lexicon is None else lexicon.name, search.name,
             tuple(outcomes[k][sample.index] for sample in samples),
-            skipped, protocol.count, network_seconds, search_seconds[k],
+            skipped, protocol.count, network_seconds, search_seconds[k], protocol.spaced,
         )
         for k, (search, lexicon) in enumerate(zip(searches, words, strict=True))
     ]  # fmt: skip

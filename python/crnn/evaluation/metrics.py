@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import comb, exp, lgamma, log, sqrt
+
+import numpy as np
 
 
 def wilson_interval(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -14,6 +17,16 @@ def wilson_interval(right: int, count: int, z: float = 1.96) -> tuple[float, flo
     spread = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def mean_interval(values: Sequence[float], draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of a mean by the bootstrap, always from the same draws; NaN of no values."""
+    if not values:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(0)
+    means = [rng.choice(values, len(values)).mean() for _ in range(draws)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -39,8 +52,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def edits(truth: str, text: str) -> list[tuple[str, str]]:
-    """The edits of one shortest way from `truth` to `text`, from left to right.
+def edits(truth: Sequence[str], text: Sequence[str]) -> list[tuple[str, str]]:
+    """The edits of one shortest way from `truth` to `text`, sequences of symbols, left to right.
 
     ``("a", "b")`` is a substitution, ``("a", "")`` a symbol that was missed and ``("", "b")`` one
     that was added. There are as many as the edit distance.

@@ -31,6 +31,7 @@ class Protocol:
         manifest: the protocol is a list of images that no rule reproduces.
         listed: the names of that list, once given.
         digest: of the list's file.
+        spaced: symbols are separated by spaces, and all count; `symbols` says nothing.
     """
 
     name: str
@@ -43,9 +44,12 @@ class Protocol:
     manifest: bool = False
     listed: frozenset[str] | None = None
     digest: str | None = None
+    spaced: bool = False
 
     def normalise(self, text: str) -> str:
         """`text` as it is compared."""
+        if self.spaced:
+            return " ".join(text.split())
         if self.symbols is None:
             return text
         kept = "".join(symbol for symbol in text if symbol in self.symbols)
@@ -106,6 +110,10 @@ PROTOCOLS = {
             "ICDAR 2015 test without non-alphanumeric labels and without images that Cheng et al. "
             f"2017 found extremely rotated, distorted or curved: a list, no rule; {_BAEK}",
             alphanumeric=True, count=1811, manifest=True,
+        ),
+        Protocol(
+            "music", "pitches joined by spaces, all of a fragment in order (section 3.4)",
+            spaced=True, fold_case=False,
         ),
     )
 }  # fmt: skip

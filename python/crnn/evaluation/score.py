@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from crnn.checkpoint import write_atomically
-from crnn.evaluation.metrics import edits, mcnemar, wilson_interval
+from crnn.evaluation.metrics import edits, mcnemar, mean_interval, wilson_interval
 from crnn_ext import edit_distance
 
 
@@ -59,6 +59,7 @@ class Score:
         expected: samples that the protocol's full test set has; 0 for any number.
         network_seconds: decoding of the images and the network, all samples together.
         search_seconds: transcription, all samples together.
+        spaced: symbols are separated by spaces, as pitches are; else each character is one.
     """
 
     data: str
@@ -71,6 +72,7 @@ class Score:
     expected: int = 0
     network_seconds: float = 0.0
     search_seconds: float = 0.0
+    spaced: bool = False
 
     @property
     def count(self) -> int:
@@ -111,17 +113,41 @@ class Score:
     @cached_property
     def closeness(self) -> float:
         """1-NED: mean of 1 - edit distance / length of the longer text, in [0, 1]."""
-        total = sum(
-            1 - edit_distance(o.truth, o.text) / max(len(o.truth), len(o.text))
-            for o in self.outcomes
-        )
+        longer = (max(len(self._symbols(t)) for t in (o.truth, o.text)) for o in self.outcomes)
+        total = sum(1 - d / n for d, n in zip(self._distances, longer, strict=True))
         return total / max(1, self.count)
+
+    @property
+    def average_distance(self) -> float:
+        """Edit distance of a sample, on average (Table 4); NaN for no samples."""
+        return sum(self._distances) / self.count if self.count else float("nan")
+
+    @property
+    def distance_interval(self) -> tuple[float, float]:
+        """95 % interval of `average_distance`."""
+        return mean_interval(self._distances)
 
     @cached_property
     def character_error_rate(self) -> float:
         """CER: all edits over all symbols of the truths; may exceed 1."""
-        symbols = sum(len(outcome.truth) for outcome in self.outcomes)
-        return sum(edit_distance(o.truth, o.text) for o in self.outcomes) / max(1, symbols)
+        symbols = sum(len(self._symbols(outcome.truth)) for outcome in self.outcomes)
+        return sum(self._distances) / max(1, symbols)
+
+    @cached_property
+    def _distances(self) -> list[int]:
+        """The edit distance of each sample, in symbols."""
+        if not self.spaced:
+            return [edit_distance(o.truth, o.text) for o in self.outcomes]
+        pairs = [(self._symbols(o.truth), self._symbols(o.text)) for o in self.outcomes]
+        codes: dict[str, str] = {}  # a character for each symbol
+        for pair in pairs:
+            for symbol in (*pair[0], *pair[1]):
+                codes.setdefault(symbol, chr(len(codes)))
+        spelt = [tuple("".join(map(codes.__getitem__, text)) for text in pair) for pair in pairs]
+        return [edit_distance(truth, text) for truth, text in spelt]
+
+    def _symbols(self, text: str) -> Sequence[str]:
+        return text.split() if self.spaced else text
 
     @property
     def digest(self) -> str:
@@ -137,14 +163,16 @@ class Score:
 
     def by_length(self) -> dict[int, tuple[int, int]]:
         """(right, count) for each length of the truth."""
-        counts = Counter(len(outcome.truth) for outcome in self.outcomes)
-        right = Counter(len(outcome.truth) for outcome in self.outcomes if outcome.right)
+        counts = Counter(len(self._symbols(outcome.truth)) for outcome in self.outcomes)
+        right = Counter(len(self._symbols(o.truth)) for o in self.outcomes if o.right)
         return {length: (right[length], counts[length]) for length in sorted(counts)}
 
     def confusions(self) -> Counter[tuple[str, str]]:
         """How often each edit turns truths into readings, see `metrics.edits`."""
         return Counter(
-            edit for outcome in self.errors for edit in edits(outcome.truth, outcome.text)
+            edit
+            for outcome in self.errors
+            for edit in edits(self._symbols(outcome.truth), self._symbols(outcome.text))
         )
 
     def to_dict(self, samples: bool = False) -> dict[str, Any]:
@@ -156,6 +184,9 @@ class Score:
             "interval": self.interval,
             "distance": self.closeness,
             "cer": self.character_error_rate,
+            "average_distance": self.average_distance if self.count else None,
+            "distance_interval": self.distance_interval if self.count else None,
+            "spaced": self.spaced,
             "covered": self.covered,
             "accuracy_covered": self.accuracy_covered if self.covered else None,
             "digest": self.digest,
@@ -172,8 +203,8 @@ class Score:
         low, high = self.interval
         share = f"{self.accuracy:.1%} ({low:.1%}-{high:.1%})" if self.count else "no labelled words"
         parts = [
-            f"{share}, {self.right} of {self.count} words",
-            f"1-NED {self.closeness:.3f}, CER {self.character_error_rate:.1%}",
+            f"{share}, {self.right} of {self.count} {'fragments' if self.spaced else 'words'}",
+            self._distances_text(),
             f"{self.failed} unreadable, {self.skipped} not scored",
         ]
         if self.lexicon != "none":
@@ -184,6 +215,16 @@ class Score:
         if self.expected and self.expected != self.count:
             parts.append(f"NOT the {self.expected} words of {self.protocol}")
         return ", ".join(parts)
+
+    def _distances_text(self) -> str:
+        rate = f"{self.character_error_rate:.1%}"
+        if not self.spaced:
+            return f"1-NED {self.closeness:.3f}, CER {rate}"
+        low, high = self.distance_interval
+        return (
+            f"average edit distance {self.average_distance:.2f} ({low:.2f}-{high:.2f}), "
+            f"symbol error rate {rate}"
+        )
 
 
 def save_run(path: str | Path, scores: Iterable[Score]) -> None:
@@ -204,6 +245,7 @@ def load_run(path: str | Path) -> list[Score]:
             Score(
                 **{k: run[k] for k in ("data", "model", "protocol", "lexicon", "method")},
                 outcomes=tuple(Outcome(**sample) for sample in run["samples"]),
+                spaced=run.get("spaced", False),
                 skipped=run["skipped"],
                 expected=run["expected"],
                 network_seconds=run["count"]

@@ -10,7 +10,7 @@ import torch
 from crnn.charset import Charset
 from crnn.checkpoint import Checkpoint
 from crnn.data import open_dataset
-from crnn.evaluation import evaluate
+from crnn.evaluation import PROTOCOLS, evaluate
 from crnn.images import Preprocessing
 from crnn.model import CRNN
 from crnn.recognizer import Recognizer
@@ -33,10 +33,14 @@ class Validator:
     def scores(
         self, model: CRNN, charset: Charset, preprocessing: Preprocessing, device: torch.device
     ) -> dict[str, float]:
-        """Word accuracy in [0, 1] on each data set under the protocol of 36 symbols.
+        """Accuracy in [0, 1] on each data set: of words under the protocol of 36 symbols, or of
+        fragments if symbols have several characters.
 
         The model itself stays in training, its statistics untouched: a copy reads.
         """
         checkpoint = Checkpoint(copy.deepcopy(model), charset, preprocessing, {})
         reader = Recognizer(checkpoint, device)
-        return {name: evaluate(reader, data)[0].accuracy for name, data in self.datasets.items()}
+        rules = PROTOCOLS["music" if charset.multi_character else "36"]
+        return {
+            name: evaluate(reader, data, rules)[0].accuracy for name, data in self.datasets.items()
+        }

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crnn.reading import Reading
+    from crnn.recognizer import Recognizer
 
 EXAMPLES = """\
   crnn read word.jpg sign.png             two images
@@ -28,6 +29,7 @@ EXAMPLES = """\
   crnn read photos/ --format json         one JSON object a line, with each symbol's place
   crnn read photos/ --min-confidence 0.8  only what is fairly certain
   crnn read signs/ --lexicon streets.txt  only words of a list
+  crnn read staff.png --model runs/music/model.safetensors --format abc
   curl -s https://example.org/a.png | crnn read -
 """
 
@@ -59,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=sorted(_WRITERS),
         default="text",
         help="text: aligned columns; tsv: the same, tab-separated, with \\t, \\n and \\\\ escaped; "
-        "json: an object a line, also for images that cannot be read (default: %(default)s)",
+        "json: an object a line, also for images that cannot be read; abc, musicxml: the pitches "
+        "that a model for music reads, as a tune for each image (default: %(default)s)",
     )
     parser.add_argument(
         "--lexicon", metavar="FILE", help="read only words of this UTF-8 file, one a line"
@@ -97,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         lexicon = None if args.lexicon is None else recognizer.lexicon(args.lexicon)
     except ValueError as error:
         raise CommandError(error) from error
+    if args.format in _NOTATIONS:
+        _check_notation(args, recognizer)
     if lexicon is not None and lexicon.skipped:
         print(
             f"crnn: words of {_printable(args.lexicon)} with symbols that the model lacks are left "
@@ -122,6 +127,20 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         print(f"crnn: {failed} of {count} images could not be read", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _check_notation(args: argparse.Namespace, recognizer: Recognizer) -> None:
+    """Refuse notation of what is none, and several scores in one MusicXML document."""
+    from crnn.cli import CommandError
+    from crnn.music.notation import is_music
+
+    if not is_music(recognizer.charset.symbols):
+        raise CommandError(
+            f"read: model must read pitches for --format {args.format}, got {args.model}"
+        )
+    several = len(args.paths) > 1 or os.path.isdir(args.paths[0])
+    if args.format == "musicxml" and several:
+        raise CommandError("read: musicxml is a score of one image, got several or a folder")
 
 
 def _whole(text: str, least: int = 0) -> int:
@@ -221,8 +240,32 @@ def _write_json(readings: list[Reading]) -> None:
     sys.stdout.flush()
 
 
+_tunes = itertools.count(1)  # a tune's number is its own in the file
+
+
+def _write_abc(readings: list[Reading]) -> None:
+    from crnn.music.notation import to_abc
+
+    for r in readings:
+        if r.error is None:
+            print(to_abc(r.text.split(), r.source, next(_tunes)))
+    sys.stdout.flush()
+
+
+def _write_musicxml(readings: list[Reading]) -> None:
+    from crnn.music.notation import to_musicxml
+
+    for r in readings:
+        if r.error is None:
+            print(to_musicxml(r.text.split(), r.source), end="")
+    sys.stdout.flush()
+
+
+_NOTATIONS = ("abc", "musicxml")
 _WRITERS: dict[str, Callable[[list[Reading]], None]] = {
     "text": _write_text,
     "tsv": _write_tsv,
     "json": _write_json,
+    "abc": _write_abc,
+    "musicxml": _write_musicxml,
 }

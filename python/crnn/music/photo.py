@@ -140,7 +140,9 @@ class Photographer:
         """
         left, top, right, bottom = sheet.box
         space = space or float(np.clip(rng.lognormal(2.25, 0.35), 5.5, 20))
-        margins = SPACE * np.clip(rng.exponential(0.8, 4) - 0.2, -0.1, 4) * (0.4 + 0.6 * difficulty)
+        margins = (
+            sheet.space * np.clip(rng.exponential(0.8, 4) - 0.2, -0.1, 4) * (0.4 + 0.6 * difficulty)
+        )
         margins[[0, 2]] = sheet.space * rng.uniform(0.0, 0.8, 2)
         view = View(
             _pose((right - left) / sheet.space, rng, difficulty),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crnn.charset import Charset
 from crnn.music.engrave import Engraver
-from crnn.music.melody import melody
+from crnn.music.melody import LEAST, MOST, melody
 from crnn.music.photo import Photographer, fragment
 from crnn.synth.dataset import SyntheticImages
 from crnn.synth.geometry import Grey
@@ -28,8 +28,9 @@ class SyntheticMusic(SyntheticImages):
 
     Args:
         charset: encodes the labels.
-        batch_size, seed, height, widths, warmup, difficulty: see `SyntheticImages`.
+        batch_size, seed, height, widths, difficulty: see `SyntheticImages`.
         backgrounds: photographs, see `Photographer`.
+        warmup: samples over which fragments also grow from 6 notes at most to 20.
 
     Raises:
         ValueError: what draws music is not installed.
@@ -55,6 +56,7 @@ class SyntheticMusic(SyntheticImages):
         # Prints and scans are read too: a quarter of the images is nearly clean.
         share = 0.1 * rng.random() if rng.random() < 0.25 else rng.uniform(0.3, 1.0)
         difficulty = self.difficulty_at(index) * share
-        tune = melody(rng)
+        # Short fragments first: CTC finds the notes of few sooner, and they cost less.
+        tune = melody(rng, LEAST + round((MOST - LEAST) * self.progress(index)))
         sheet, pitches = fragment(self.engraver(tune, rng), tune, rng, difficulty)
         return self.photographer(sheet, rng, difficulty), " ".join(pitches)

@@ -112,9 +112,9 @@ class _Writer:
             self.spans.append(f'<fermata startid="#n{last}"/>')
 
 
-def melody(rng: Generator) -> Melody:
-    """Draw a melody whose fragment holds `LEAST` to `MOST` notes."""
-    count = int(rng.integers(LEAST, MOST + 1))
+def melody(rng: Generator, most: int = MOST) -> Melody:
+    """Draw a melody whose fragment holds `LEAST` to `most` notes."""
+    count = int(rng.integers(LEAST, most + 1))
     low, high = _RANGE if rng.random() < 0.9 else (0, len(PITCHES))
     heights = _heights(count, low, high, rng)
     sizes = _measures(count, rng)

@@ -76,10 +76,13 @@ class SyntheticImages(Dataset[list[Batch]], ABC):
     def sample(self, index: int) -> tuple[NDArray[np.uint8], str]:
         """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
 
+    def progress(self, index: int) -> float:
+        """The share of the warm-up that lies behind sample `index`, from 0.15 on."""
+        return min(1.0, 0.15 + index / self.warmup) if self.warmup else 1.0
+
     def difficulty_at(self, index: int) -> float:
         """The difficulty that has been reached at sample `index`."""
-        grown = min(1.0, 0.15 + index / self.warmup) if self.warmup else 1.0
-        return grown * self.difficulty
+        return self.progress(index) * self.difficulty
 
     def __getitem__(self, pool: int) -> list[Batch]:
         """The batches of pool `pool`, in an order drawn from the seed."""

@@ -28,13 +28,21 @@ from crnn_ext.ctc import CTCLoss, ctc_loss, release_memory
 from crnn_ext.lexicon import Lexicon, LexiconMethod, LexiconResult, ScoredWord
 from crnn_ext.lstm import LSTM
 from crnn_ext.text import BKTree, edit_distance
-from crnn_ext.transcription import GreedyResult, collapse, greedy_decode, label_log_probs
+from crnn_ext.transcription import (
+    BeamResult,
+    GreedyResult,
+    beam_decode,
+    collapse,
+    greedy_decode,
+    label_log_probs,
+)
 
 built_with_cuda: bool = _C.built_with_cuda
 
 __all__ = [
     "LSTM",
     "BKTree",
+    "BeamResult",
     "BuildInfo",
     "CTCLoss",
     "CudaDevice",
@@ -45,6 +53,7 @@ __all__ = [
     "LexiconResult",
     "ScoredWord",
     "__version__",
+    "beam_decode",
     "build_info",
     "built_with_cuda",
     "collapse",

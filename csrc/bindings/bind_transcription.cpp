@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/frames.h"
+#include "transcription/beam.h"
 #include "transcription/greedy.h"
 #include "transcription/label_prob.h"
 
@@ -34,6 +35,25 @@ py::list py_greedy_decode(const Frames& frames, int64_t blank, int num_threads) 
   return list;
 }
 
+py::list py_beam_decode(const Frames& frames, int64_t blank, int64_t beam, int64_t n_best,
+                        double cutoff, int num_threads) {
+  const BeamOptions options{beam, n_best, cutoff};
+  std::vector<std::vector<BeamReading>> readings;
+  {
+    py::gil_scoped_release release;
+    readings = beam_decode("beam_decode", frame_batch(frames), blank, options, num_threads);
+  }
+  py::list list;
+  for (const std::vector<BeamReading>& sample : readings) {
+    py::list best;
+    for (const BeamReading& reading : sample) {
+      best.append(py::make_tuple(reading.labels, reading.log_prob));
+    }
+    list.append(std::move(best));
+  }
+  return list;
+}
+
 void py_label_log_probs(const Frames& frames, const std::vector<std::vector<uint32_t>>& labels,
                         int64_t blank, int num_threads, uintptr_t out) {
   const WordList list = label_list(labels);
@@ -51,6 +71,7 @@ void bind_transcription(py::module_& m) {
     collapse(path.data(), static_cast<int64_t>(path.size()), blank, labels, nullptr);
     return labels;
   });
+  m.def("beam_decode", &py_beam_decode);
   m.def("greedy_decode", &py_greedy_decode);
   m.def("label_log_probs", &py_label_log_probs);
 }

@@ -121,9 +121,24 @@ def peers_table(lines: list[Line]) -> str:
     return "\n".join([*rows, "", f"Case: {_case(lines[0])}. {_footer(lines)}"])
 
 
+def decode_table(lines: list[Line]) -> str:
+    """Each kind of frames and decoder: how probable what it reads is, and its time."""
+    rows = ["| frames | decoder | mean log p(l\\|y) | best of all % | µs an image (p10–p90) |"]
+    rows.append("|---|---|---:|---:|---:|")
+    for line in lines:
+        case, times = line["case"], line["seconds"]
+        rows.append(
+            f"| {case['frames']} | {line['implementation']} | {line['log_probability']:.3f} "
+            f"| {100 * line['best']:.1f} | **{1e6 * times['median']:.0f}** "
+            f"({1e6 * times['p10']:.0f}–{1e6 * times['p90']:.0f}) |"
+        )
+    return "\n".join([*rows, "", _footer(lines)])
+
+
 TABLES: dict[str, Callable[[list[Line]], str]] = {
     "accuracy": accuracy_table,
     "bk_tree": peers_table,
+    "decode": decode_table,
     "lexicon": lexicon_table,
 }
 

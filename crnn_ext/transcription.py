@@ -113,9 +113,9 @@ def beam_decode(
 ) -> list[list[BeamResult]]:
     """The most probable labels, ``argmax_l p(l | y)``, by prefix beam search; approximate.
 
-    Paths that collapse to the same labels are added up, as `greedy_decode` does not do. The labels
-    of the last beam and the greedy reading are scored exactly and ordered by that: the first is
-    never less probable than the greedy reading.
+    Paths that collapse to the same labels are added up, as `greedy_decode` does not do. The best
+    labels of the last beam and the greedy reading are scored exactly and ordered by that: the
+    first is never less probable than the greedy reading.
 
     Args:
         log_probs: [T, N, C], or [T, C] for one sample; any floating dtype, strides and device.
@@ -126,7 +126,8 @@ def beam_decode(
         n_best: how many labels are wanted of each sample, at least 1.
         cutoff: in [0, 1]: labels whose probability is below this part of the frame's largest do
             not extend a prefix in this frame, nor do those that are not among its ``beam + 1``
-            most probable. With 0 and a beam that holds all prefixes the search is exact.
+            most probable; prefixes below its square beside the best are dropped. With 0 and a
+            beam that holds all prefixes the search is exact.
 
     Returns:
         For each sample its labels, best first: at most `n_best`, at most ``beam + 1``, all

@@ -12,6 +12,7 @@ namespace crnn {
 namespace {
 
 constexpr uint32_t kNone = UINT32_MAX;
+constexpr double kFarLess = 1.0 / 16;  // the beam loses little of a prefix's mass on its way
 
 // A prefix, linked to the one it extends.
 struct Node {
@@ -42,8 +43,12 @@ class BeamSearch {
       keep_the_best(beam);
       if (t % 64 == 63) poll_interrupt();
     }
+    // What has far less mass than the n-th cannot come before it.
+    const auto n = std::min<size_t>(beam.size(), static_cast<size_t>(options_.n_best));
+    const double least = beam.empty() ? 0 : beam[n - 1].mass() * kFarLess;
     std::vector<std::vector<uint32_t>> labels;
     for (const Beam& entry : beam) {
+      if (entry.mass() < least) break;
       labels.emplace_back();
       for (uint32_t node = entry.node; node != 0; node = nodes_[node].parent) {
         labels.back().push_back(nodes_[node].label);
@@ -142,6 +147,8 @@ class BeamSearch {
       beam.resize(static_cast<size_t>(options_.beam));
     }
     std::sort(beam.begin(), beam.end(), more);
+    const double least = beam.empty() ? 0 : beam[0].mass() * options_.cutoff * options_.cutoff;
+    while (!beam.empty() && beam.back().mass() < least) beam.pop_back();
     double sum = 0;
     for (const Beam& entry : beam) sum += entry.mass();
     for (Beam& entry : beam) entry.blank_mass /= sum, entry.label_mass /= sum;

@@ -15,9 +15,11 @@
 namespace crnn {
 
 struct BeamOptions {
-  int64_t beam = 16;      // prefixes kept after a frame, >= 1
-  int64_t n_best = 1;     // labels wanted, >= 1
-  double cutoff = 0.001;  // labels below this part of a frame's largest do not extend prefixes
+  int64_t beam = 16;   // prefixes kept after a frame, >= 1
+  int64_t n_best = 1;  // labels wanted, >= 1
+  // Labels below this part of a frame's largest do not extend prefixes; prefixes with less mass
+  // than its square over the largest are dropped.
+  double cutoff = 0.001;
 };
 
 struct BeamReading {
@@ -25,9 +27,9 @@ struct BeamReading {
   double log_prob;  // of the labels: exact, by LabelScorer
 };
 
-// At most n_best different labels of every sample, by falling probability: of the beam at the end
-// and of the greedy reading, which therefore is never better than the first. Only where all have
-// probability zero, the greedy reading comes with -inf. Throws like greedy_decode.
+// At most n_best different labels of every sample, by falling probability: of those with the most
+// mass at the end and of the greedy reading, which therefore is never better than the first. Only
+// where all have probability zero, the greedy reading comes with -inf. Throws like greedy_decode.
 std::vector<std::vector<BeamReading>> beam_decode(const char* op, const FrameBatch& batch,
                                                   int64_t blank, const BeamOptions& options,
                                                   int num_threads);

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pictures import labelled, png, write
 from PIL import Image
 
 from crnn.charset import Charset
-from crnn.cli import main
+from crnn.cli import build_parser, main
 from crnn.data import open_dataset
 from crnn.data.check import check, needed_frames
 from crnn.data.convert import convert
@@ -112,6 +113,23 @@ def test_stats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "       a         2 ########################################\n" in out
     assert main(["data", "stats", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["symbols"] == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("command", [["data", "stats"], ["eval", "small"]])
+def test_a_reader_that_goes_away(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is for `main` to end quietly, not an error of the command."""
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    labelled(tmp_path, ["one"])
+    args = build_parser().parse_args([*command, str(tmp_path)])
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        args.run(args)
 
 
 # ---- convert ----------------------------------------------------------------------------------

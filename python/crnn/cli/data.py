@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         return {"check": _check, "stats": _stats, "convert": _convert}[args.verb](args)
+    except BrokenPipeError:  # the reader of our output went away: no error of ours
+        raise
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
 

@@ -124,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
         if args.table3:
             return _table3(args, recognizer)
         return _evaluate(args, recognizer, rules)
+    except BrokenPipeError:  # the reader of our output went away: no error of ours
+        raise
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
 

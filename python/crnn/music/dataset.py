@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from crnn.charset import Charset
 from crnn.music.engrave import Engraver
 from crnn.music.melody import LEAST, MOST, melody
-from crnn.music.photo import Photographer, fragment
+from crnn.music.photo import Photographer, fragment, no_music
 from crnn.synth.dataset import SyntheticImages
 from crnn.synth.geometry import Grey
 
 # Widths of batches as multiples of their height, in steps that keep distortion under 12 %.
 _RATIOS = (2.0, 2.5, 3.125, 4.0, 5.0, 6.25, 8.0, 10.0, 12.5, 15.5)
+
+_NO_MUSIC = 0.03  # share of images that hold none: what is no staff must read as nothing
 
 
 def widths(height: int) -> tuple[int, ...]:
@@ -24,7 +26,7 @@ def widths(height: int) -> tuple[int, ...]:
 
 
 class SyntheticMusic(SyntheticImages):
-    """Staff fragments; labels are pitches joined by spaces.
+    """Staff fragments; labels are pitches joined by spaces, empty where there is no music.
 
     Args:
         charset: encodes the labels.
@@ -56,6 +58,8 @@ class SyntheticMusic(SyntheticImages):
         # Prints and scans are read too: a quarter of the images is nearly clean.
         share = 0.1 * rng.random() if rng.random() < 0.25 else rng.uniform(0.3, 1.0)
         difficulty = self.difficulty_at(index) * share
+        if rng.random() < _NO_MUSIC:
+            return self.photographer(no_music(rng), rng, difficulty), ""
         # Short fragments first: CTC finds the notes of few sooner, and they cost less.
         tune = melody(rng, LEAST + round((MOST - LEAST) * self.progress(index)))
         sheet, pitches = fragment(self.engraver(tune, rng), tune, rng, difficulty)

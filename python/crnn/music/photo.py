@@ -116,6 +116,17 @@ def _words(
     mask[:] = np.asarray(image)
 
 
+def no_music(rng: Generator) -> Sheet:
+    """A page without a staff: empty, or with words."""
+    height, width = round(rng.uniform(6, 20) * SPACE), round(rng.uniform(20, 90) * SPACE)
+    mask = np.zeros((height, width), np.uint8)
+    box = (0.0, 0.0, float(width), float(height))
+    for y in np.arange(0.0, height, SPACE * 2.5):
+        if rng.random() < 0.4:
+            _words(mask, box, y, SPACE * rng.uniform(1.2, 2.5), rng)
+    return Sheet(mask, box, SPACE)
+
+
 class Photographer:
     """Takes pictures of sheets.
 

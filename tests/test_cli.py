@@ -134,6 +134,28 @@ def test_an_image_on_stdin(
     assert first[1:] == second[1:]
 
 
+def test_a_lexicon_file(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("words.txt").write_text("Head\nfeed\nzoo\n")
+    assert main(["read", str(photos), "--model", model, "--lexicon", "words.txt"]) == 0
+    expected, warning = capsys.readouterr()
+    assert main(["lexicon", "build", "words.txt", "words.lexicon", "--model", model]) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"words.lexicon: 2 words, 0.0 MB, built in \d+.\d\d s\n", out)
+    assert err == warning
+    assert main(["read", str(photos), "--model", model, "--lexicon", "words.lexicon"]) == 0
+    assert capsys.readouterr() == (expected, "")
+    for arguments, message in [
+        (["lexicon", "build", "none.txt", "x"], "crnn: read: lexicon must be a readable file"),
+        (["lexicon", "build", "words.txt", "no/x"], "crnn: lexicon: no/x must be writable"),
+    ]:
+        assert main([*arguments, "--model", model]) == 2
+        assert capsys.readouterr().err.startswith(message)
+    whole = Path("words.lexicon").read_bytes()
+    Path("words.lexicon").write_bytes(whole[:-9] + b"\1" + whole[-8:])
+    assert main(["read", str(photos), "--model", model, "--lexicon", "words.lexicon"]) == 2
+    assert "must name a whole lexicon file" in capsys.readouterr().err
+
+
 def test_a_lexicon(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("words.txt").write_text("Head\nfeed\nzoo\n")
     arguments = ["read", str(photos), "--model", model, "--lexicon", "words.txt"]

@@ -15,6 +15,8 @@ import crnn_ext
 from crnn.alignment import align
 from crnn.charset import Charset
 
+_SAVED = b"CRNNLEX\0"  # how a file of `crnn_ext.Lexicon.save` begins
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -111,14 +113,17 @@ def make_lexicon(
     """A lexicon for a charset.
 
     Args:
-        words: the words, or the path of a UTF-8 file of one word a line; a lexicon is returned as
-            it is. With a charset that folds case, words are lower-cased. Words with a symbol that
-            the charset lacks are left out (`crnn_ext.Lexicon.skipped`).
+        words: the words, or the path of a UTF-8 file of one word a line or of a lexicon that
+            `crnn_ext.Lexicon.save` wrote; a lexicon is returned as it is. With a charset that folds
+            case, words are lower-cased. Words with a symbol that the charset lacks are left out
+            (`crnn_ext.Lexicon.skipped`).
         charset: of the model that is to read them.
 
     Raises:
         ValueError: the file cannot be read, or no word is left; or the lexicon has other symbols.
     """
+    if isinstance(words, (str, os.PathLike)):
+        words = _read_file(os.fspath(words))
     if isinstance(words, crnn_ext.Lexicon):
         if words.symbols != charset.symbols or words.blank != charset.blank:
             raise ValueError(
@@ -126,17 +131,22 @@ def make_lexicon(
                 f"got {len(words.symbols)} others"
             )
         return words
-    if isinstance(words, (str, os.PathLike)):
-        path = os.fspath(words)
-        try:
-            words = Path(path).read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise ValueError(
-                f"read: lexicon must be a readable file, got {path} ({error.strerror})"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"read: lexicon must be UTF-8 text, got {path} ({error})") from error
-        words = [word.strip() for word in words if word.strip()]
     if charset.fold_case:
         words = (word.lower() if isinstance(word, str) else word for word in words)
     return crnn_ext.Lexicon(words, charset.symbols, charset.blank, unknown="skip")
+
+
+def _read_file(path: str) -> crnn_ext.Lexicon | list[str]:
+    """A saved lexicon, or the lines of a text that are not empty."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(_SAVED)) == _SAVED:
+                return crnn_ext.Lexicon.load(path)
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ValueError(
+            f"read: lexicon must be a readable file, got {path} ({error.strerror})"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"read: lexicon must be UTF-8 text, got {path} ({error})") from error
+    return [line.strip() for line in lines if line.strip()]

@@ -65,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that a model for music reads, as a tune for each image (default: %(default)s)",
     )
     parser.add_argument(
-        "--lexicon", metavar="FILE", help="read only words of this UTF-8 file, one a line"
+        "--lexicon",
+        metavar="FILE",
+        help="read only words of this UTF-8 file, one a line, or file of `crnn lexicon build`",
     )
     parser.add_argument(
         "--method",

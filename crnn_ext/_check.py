@@ -50,12 +50,3 @@ def check_kernels(op: str, argument: str, tensor: torch.Tensor) -> None:
         raise NotImplementedError(
             f"{op}: {argument} must be on the CPU or a CUDA device, got {tensor.device}"
         )
-
-
-def check_cpu(op: str, argument: str, tensor: torch.Tensor) -> None:
-    """Raise ``NotImplementedError`` of the same form for a tensor on a GPU."""
-    if tensor.device.type not in ("cpu", "meta"):
-        raise NotImplementedError(
-            f"{op}: {argument} must be on the CPU (this release of crnn_ext has no CUDA kernels "
-            f"for it), got {tensor.device}"
-        )

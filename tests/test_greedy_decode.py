@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from emulator.harness import emulated
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import transcription as reference
@@ -67,6 +68,45 @@ def test_spans() -> None:
         log_prob=pytest.approx(log_probs.max(-1).values.double().sum().item()),
         spans=[(1, 4), (5, 6), (6, 8)],
     )
+
+
+@pytest.mark.parametrize("T", [31, 32, 33, 64, 65, 200])
+def test_runs_of_any_length(T: int) -> None:
+    """Runs, of blanks too, that begin, end and go on at any frame."""
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        lengths = torch.randint(1, 4 + 20 * seed, (T,), generator=generator)
+        path = torch.randint(0, 3, (T,), generator=generator).repeat_interleave(lengths)[:T]
+        (result,) = crnn_ext.greedy_decode(one_hot(path.tolist(), 3))
+        assert result.labels == list(reference.collapse(path.tolist(), 0))
+        read = torch.zeros(T, dtype=torch.int64)
+        for label, (start, end) in zip(result.labels, result.spans, strict=True):
+            assert start == 0 or path[start - 1] != label
+            assert end == T or path[end] != label
+            read[start:end] = label
+        assert torch.equal(read, path)
+
+
+def test_lengths_that_only_the_device_sees() -> None:
+    log_probs = random_log_probs(10, 4, 5)
+    expected = crnn_ext.greedy_decode(log_probs, [0, 3, 10, 7])
+    with emulated(device_labels=True):
+        for dtype in (torch.int32, torch.int64):
+            lengths = torch.tensor([0, 3, 10, 7], dtype=dtype)
+            results = crnn_ext.greedy_decode(log_probs, lengths)
+            assert [r.labels for r in results] == [r.labels for r in expected]
+            assert [r.spans for r in results] == [r.spans for r in expected]
+        for wrong in (11, -1, 2**40):
+            with pytest.raises(ValueError, match="lengths") as caught:
+                crnn_ext.greedy_decode(log_probs, torch.tensor([0, 3, wrong, 7]))
+            assert str(caught.value) == (
+                f"greedy_decode: lengths must lie in [0, 10], got {wrong} for sample 2"
+            )
+        with pytest.raises(ValueError, match="lengths") as caught:
+            crnn_ext.greedy_decode(log_probs, torch.tensor([1.0, 2, 3, 4]))
+        assert str(caught.value) == (
+            "greedy_decode: lengths must have an integer dtype, got torch.float32"
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])

@@ -101,8 +101,8 @@ def emulated(
 ) -> Iterator[Emulation]:
     """Within, crnn_ext runs its CUDA kernels, on the emulator, for CPU tensors."""
     emulation = Emulation(build.module(*patches), seed, device_labels=device_labels)
-    _cuda.emulation = emulation
+    before, _cuda.emulation = _cuda.emulation, emulation
     try:
         yield emulation
     finally:
-        _cuda.emulation = None
+        _cuda.emulation = before

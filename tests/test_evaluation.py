@@ -13,8 +13,10 @@ import pytest
 import torch
 from pictures import labelled, write
 from PIL import Image
-from tiny import save_tiny, tiny_checkpoint
+from tiny import CONFIG, save_tiny, tiny_checkpoint
 
+from crnn.charset import Charset
+from crnn.checkpoint import Checkpoint
 from crnn.cli import main
 from crnn.data import Dataset, open_dataset
 from crnn.evaluation import (
@@ -33,6 +35,8 @@ from crnn.evaluation import (
 from crnn.evaluation.metrics import edits
 from crnn.evaluation.paper import TABLE2, figure4, figure4_plot, table2, table2_text, table3
 from crnn.evaluation.sheet import contact_sheet
+from crnn.images import Preprocessing
+from crnn.model import CRNN
 from crnn.recognizer import Recognizer
 from crnn_ext import edit_distance
 
@@ -268,6 +272,27 @@ def test_lexicon_based(recognizer: Recognizer, readings: list[str], tmp_path: Pa
     assert {o.text for o in full.outcomes} <= {*readings[1:], "head"}
     assert [o.text for o in file.outcomes][:4] == readings[:4]
     assert file.covered == pytest.approx(4 / COUNT)
+
+
+def test_words_in_any_case_for_a_model_with_case(tmp_path: Path) -> None:
+    """Lists give one case, images have any: the likeliest spelling of a word counts."""
+    charset = Charset("abcdefghABCDEFGH")
+    torch.manual_seed(3)
+    model = CRNN(CONFIG, charset.num_classes).eval()
+    reader = Recognizer(Checkpoint(model, charset, Preprocessing(), {}))
+    data = open_dataset(labelled(tmp_path, ["Head"] * 3))
+    (tmp_path / "words").write_text("HEAD\n")
+    (score,) = evaluate(reader, data, searches=[Search(str(tmp_path / "words"))])
+    assert score.right == 3
+    for i, found in enumerate(score.outcomes):
+        spellings = [
+            reader.read(tmp_path / f"{i}.png", lexicon=[word]).confidence
+            for word in ("HEAD", "head", "Head")
+        ]
+        assert found.confidence == pytest.approx(max(spellings), rel=1e-4)
+    (exact,) = evaluate(reader, data, protocol("exact"), [Search(str(tmp_path / "words"))])
+    assert [o.text for o in exact.outcomes] == ["HEAD"] * 3
+    assert exact.right == 0
 
 
 def test_an_image_without_words(

@@ -90,7 +90,7 @@ class Lexicon:
         delta: int,
         n_best: int,
         tolerance: float,
-        log_prior: int,  # address of float64 [size()]; 0: none
+        log_prior: tuple[int, int],  # address of float64, and how many; (0, 0): none
         num_threads: int,
         /,
     ) -> list[_Reading]: ...

@@ -239,11 +239,11 @@ class Lexicon:
             rule = f"have {classes} classes (the symbols and the blank)"
             fail(op, "log_probs", rule, frames.log_probs.shape[2])
         least = 1 if tolerance is None and method == "exact" else 2  # with the runner-up
-        prior = None if word_log_prior is None else _check_prior(op, word_log_prior, len(self))
+        prior = None if word_log_prior is None else _check_prior(op, word_log_prior)
         readings = self._lexicon.decode(
             frames.args, method, min(delta, _C.no_bound), min(max(n_best, least), _C.no_bound),
             1.0 if tolerance is None else tolerance,
-            0 if prior is None else prior.data_ptr(), torch.get_num_threads(),
+            (0, 0) if prior is None else (prior.data_ptr(), len(prior)), torch.get_num_threads(),
         )  # fmt: skip
         margin = math.inf if n_best > 1 or least > 1 else 0.0
         return [self._result(reading, n_best, margin) for reading in readings]
@@ -345,13 +345,13 @@ def _restored(
     return lexicon
 
 
-def _check_prior(op: str, prior: Tensor | Sequence[float], words: int) -> Tensor:
+def _check_prior(op: str, prior: Tensor | Sequence[float]) -> Tensor:
     values = torch.as_tensor(prior)
     if values.is_complex() or values.dtype == torch.bool:
         fail_dtype(op, "word_log_prior", "hold numbers", values.dtype)
     values = values.detach().to("cpu", torch.float64).contiguous()
-    if list(values.shape) != [words]:
-        fail(op, "word_log_prior", f"have shape [{words}], one value a word", list(values.shape))
+    if values.dim() != 1:
+        fail(op, "word_log_prior", "have one dimension", values.dim())
     wrong = values[~(values < 1e9)]
     if len(wrong) > 0:
         fail(op, "word_log_prior", "hold neither NaN nor values of 1e9 or more", float(wrong[0]))

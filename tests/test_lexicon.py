@@ -219,6 +219,9 @@ def test_independent_of_threads(method: Method) -> None:
             torch.zeros(3, 5), word_log_prior=[0.0]), ValueError,
          "Lexicon.decode: word_log_prior must have shape [2], one value a word, got [1]"),
         (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(
+            torch.zeros(3, 5), word_log_prior=0.0), ValueError,
+         "Lexicon.decode: word_log_prior must have one dimension, got 0"),
+        (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(
             torch.zeros(3, 5), word_log_prior=[math.nan]), ValueError,
          "Lexicon.decode: word_log_prior must hold neither NaN nor values of 1e9 or more, got nan"),
         (lambda: crnn_ext.Lexicon(["a"], SYMBOLS).decode(

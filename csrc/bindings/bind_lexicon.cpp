@@ -105,14 +105,15 @@ LexiconMethod method_named(const std::string& name) {
 }
 
 py::list py_decode(const Lexicon& lexicon, const Frames& frames, const std::string& method,
-                   int64_t delta, int64_t n_best, double tolerance, uintptr_t log_prior,
-                   int num_threads) {
+                   int64_t delta, int64_t n_best, double tolerance,
+                   std::pair<uintptr_t, int64_t> log_prior, int num_threads) {
   LexiconOptions options;
   options.method = method_named(method);
   options.delta = delta;
   options.n_best = n_best;
   options.tolerance = tolerance;
-  options.log_prior = reinterpret_cast<const double*>(log_prior);
+  options.log_prior = reinterpret_cast<const double*>(log_prior.first);
+  options.prior_size = log_prior.second;
   std::vector<LexiconReading> readings;
   {
     py::gil_scoped_release release;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/error.h"
 #include "common/parallel.h"
 #include "transcription/greedy.h"
 #include "transcription/lexicon_words.h"
@@ -123,6 +124,10 @@ std::vector<LexiconReading> Lexicon::decode(const char* op, const FrameBatch& ba
                                             const LexiconOptions& options, int num_threads) const {
   const std::shared_ptr<const Words> words = this->words();
   const LexiconIndex& index = words->index;
+  if (options.log_prior && options.prior_size != index.live) {
+    const std::string rule = "have shape [" + std::to_string(index.live) + "], one value a word";
+    fail(op, "word_log_prior", rule.c_str(), "[" + std::to_string(options.prior_size) + "]");
+  }
   const std::vector<GreedyReading> greedy = greedy_decode(op, batch, blank_, num_threads);
   std::unique_ptr<const WordPrior> prior;
   if (options.log_prior) prior = std::make_unique<WordPrior>(index, options.log_prior);

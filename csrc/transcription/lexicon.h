@@ -21,7 +21,8 @@ struct LexiconOptions {
   int64_t delta = 3;                  // of bk_tree
   int64_t n_best = 1;                 // >= 1
   double tolerance = 0;               // of exact: see lexicon_search.h
-  const double* log_prior = nullptr;  // [size()], or null: all alike
+  const double* log_prior = nullptr;  // [prior_size], of each word; or null: all alike
+  int64_t prior_size = 0;
 };
 
 struct LexiconReading {
@@ -57,7 +58,7 @@ class Lexicon {
   // Words [begin, end) in the order of addition, as far as there are any.
   WordList slice(int64_t begin, int64_t end) const;
 
-  // Every sample's words. Throws like greedy_decode.
+  // Every sample's words. Throws like greedy_decode, and unless there is a prior for each word.
   std::vector<LexiconReading> decode(const char* op, const FrameBatch& batch,
                                      const LexiconOptions& options, int num_threads) const;
 

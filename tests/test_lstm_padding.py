@@ -70,6 +70,24 @@ def test_frames_projected_in_several_parts(varied: bool) -> None:
         assert torch.equal(c[:, n], c_n[:, 0])
 
 
+@pytest.mark.parametrize("frames", [1, 8, 16, 17, 26, 33])
+@pytest.mark.parametrize(("features", "units"), [(1, 1), (7, 5), (16, 6), (37, 13), (130, 31)])
+def test_packing_inputs_or_weights_gives_the_same_bits(
+    features: int, units: int, frames: int
+) -> None:
+    # Up to 192 rows x is packed for the projection, beyond that (or for more threads) w_ih.
+    torch.manual_seed(frames)
+    module = crnn_ext.LSTM(features, units, bidirectional=True)
+    x = torch.randn(frames, 200, features)
+    with torch.no_grad():
+        torch.set_num_threads(1)
+        together, _ = module(x)
+        for few in (slice(0, 1), slice(5, 8)):
+            assert torch.equal(module(x[:, few])[0], together[:, few])
+        torch.set_num_threads(3)
+        assert torch.equal(module(x[:, 5:8])[0], together[:, 5:8])
+
+
 def test_runs_repeat_to_the_bit() -> None:
     torch.manual_seed(1)
     module = crnn_ext.LSTM(64, 64, bidirectional=True)

@@ -1,8 +1,9 @@
 // The float LSTM on the CPU: scratch, the order of work and the threads. What runs on vectors is in
 // lstm_forward.cpp and lstm_backward.cpp.
 //
-// Forward: pack the weights into panels, then take each item (a direction and some of the samples)
-// through time. Backward: pack w_hh by rows, then the items in reverse.
+// Forward: pack the weights into panels (or, for few rows, x rather than w_ih), then take each item
+// (a direction and some of the samples) through time. Backward: pack w_hh by rows, then the items
+// in reverse.
 #include "kernels/lstm.h"
 
 #include <algorithm>
@@ -103,14 +104,14 @@ class Items {
     }
   }
 
-  // Gives every item its rows; its panel and gates, from the memory given unless that is null.
-  void set_forward_scratch(const LstmDims& dims, float* panel, float* gates) {
+  // Gives every item its rows; its columns and gates, from the memory given unless that is null.
+  void set_forward_scratch(const LstmDims& dims, float* columns, float* gates) {
     rows_.resize(static_cast<size_t>(dims.D * rows_ahead(dims)));
     int64_t* rows = rows_.data();
     for (LstmItem& item : items_) {
       item.steps = steps_ahead(dims, item.count);
       item.rows = std::exchange(rows, rows + item.steps * item.count);
-      if (panel != nullptr) item.panel = panel + item.direction * panel_size(dims);
+      if (columns != nullptr) item.columns = columns + item.direction * columns_size(dims);
       if (gates == nullptr) continue;
       item.gates = std::exchange(gates, gates + item.steps * item.count * 4 * dims.H);
     }
@@ -125,11 +126,14 @@ class Items {
     return rows;
   }
 
-  // Floats of one panel of w_ih at every level.
-  static int64_t panel_size(const LstmDims& dims) { return 64 * dims.I; }
+  // Floats of all rows of x packed as columns, at every level.
+  static int64_t columns_size(const LstmDims& dims) {
+    return (dims.T * dims.N + 15) / 16 * 16 * dims.I;
+  }
 
-  // Whether a direction is one item that projects all its frames at once. Each weight is then used
-  // by one item at one time, which best packs it just before: it will find it in its own cache.
+  // Whether a direction is one item that projects all its frames at once. There are then fewer
+  // rows of x than of w_ih, and packing those takes less time; and w_hh is best packed by the item
+  // itself, which will find it in its own cache.
   bool packs_itself(const LstmDims& dims) const {
     return size() == dims.D && dims.T * dims.N <= kRowsAhead;
   }
@@ -180,7 +184,7 @@ void lstm_forward(const LstmForward<float>& args, int num_threads) {
   if (dims.N == 0) return;
   Items items(dims, args.lengths, num_threads);
   const bool late = items.packs_itself(dims);
-  const int64_t size_ih = late ? Items::panel_size(dims) : lstm_gate_panels_size(dims.H, dims.I);
+  const int64_t size_ih = late ? Items::columns_size(dims) : lstm_gate_panels_size(dims.H, dims.I);
   const int64_t size_hh = lstm_gate_panels_size(dims.H, dims.H);
   const int64_t size_bias = lstm_gate_panels_size(dims.H, 1);
   const int64_t size_gates = args.gates == nullptr ? items.rows_ahead(dims) * 4 * dims.H : 0;

@@ -142,6 +142,127 @@ void pack_panel(const float* w, int64_t H, int64_t K, int64_t unit, float* panel
   }
 }
 
+// ---- few rows: x packed rather than w_ih -------------------------------------------------------
+
+// Columns of gates computed together: 2 * kColumns sums and their operands fill the registers.
+#if defined(__AVX512F__)
+constexpr int64_t kColumns = 12;
+#else
+constexpr int64_t kColumns = 4;
+#endif
+
+// Frame and sample of a row of the item.
+struct RowOf {
+  int64_t t, j;
+  RowOf(const LstmItem& item, int64_t row)
+      : t(item.rows[row] / item.count), j(item.rows[row] % item.count) {}
+};
+
+// `lanes` rows of x from `first` on as columns: packed[k * lanes + r] = x of row first + r, 0
+// beyond the last row.
+void pack_columns(const LstmForward<float>& args, const LstmItem& item, int64_t first, int64_t rows,
+                  int64_t lanes, float* packed) {
+  const int64_t I = args.dims.I;
+  for (int64_t r = 0; r < lanes; r += 4) {
+    const int64_t count = rows - first - r;
+    const float* x[4];
+    for (int64_t j = 0; j < 4 && j < count; ++j) {
+      const RowOf row(item, first + r + j);
+      x[j] = args.x + row.t * args.x_stride_t + item.samples[row.j] * args.x_stride_n;
+    }
+    int64_t k = 0;
+    for (; count >= 4 && k + 4 <= I; k += 4) {
+      Vec4 block[4];
+      for (int j = 0; j < 4; ++j) std::memcpy(&block[j], x[j] + k, sizeof block[j]);
+      transpose(block);
+      for (int j = 0; j < 4; ++j) {
+        std::memcpy(packed + (k + j) * lanes + r, &block[j], sizeof block[j]);
+      }
+    }
+    for (; k < I; ++k) {
+      for (int64_t j = 0; j < 4; ++j) packed[k * lanes + r + j] = j < count ? x[j][k] : 0.0f;
+    }
+  }
+}
+
+// out[c][.] = bias[c] + sum over k of w[c][k] * packed[k][.] for C columns and V vectors of rows.
+// Each sum is one chain in the order of k, as in multiply(): the results are the same to the bit.
+template <int V, int C>
+void multiply_columns(const float* packed, const float* w, int64_t K, const float* bias,
+                      float (&out)[C][V * kLanes]) {
+  constexpr int64_t kRun = 16;  // values of a cache line
+  VecF acc[C][V];
+  for (int c = 0; c < C; ++c) {
+    for (int v = 0; v < V; ++v) acc[c][v] = splat(bias[c]);
+  }
+  for (int64_t begin = 0; begin < K; begin += kRun) {
+    // Ask for the columns that come next, in the order of memory: the processor then reads ahead.
+    for (int c = 0; c < C; ++c) __builtin_prefetch(w + C * K + begin * C + c * kRun);
+    const int64_t end = begin + kRun < K ? begin + kRun : K;
+    for (int64_t k = begin; k < end; ++k) {
+      VecF x[V];
+      for (int v = 0; v < V; ++v) x[v] = load(packed + (k * V + v) * kLanes);
+      for (int c = 0; c < C; ++c) {
+        const VecF weight = splat(w[c * K + k]);
+        for (int v = 0; v < V; ++v) acc[c][v] += weight * x[v];
+      }
+    }
+  }
+  for (int c = 0; c < C; ++c) {
+    for (int v = 0; v < V; ++v) store(out[c] + v * kLanes, acc[c][v]);
+  }
+}
+
+// Columns [column, column + C) of the gates for `count` rows, up to V vectors of them, which stand
+// at gates + offsets[r].
+template <int V, int C>
+void project_block(const LstmForward<float>& args, const LstmItem& item, const float* packed,
+                   const float* bias, int64_t column, float* gates, const int64_t* offsets,
+                   int64_t count) {
+  const LstmDims& dims = args.dims;
+  float own_bias[C], out[C][V * kLanes];
+  for (int64_t c = 0; c < C; ++c) {
+    const int64_t q = (column + c) / dims.H, unit = (column + c) % dims.H;
+    own_bias[c] = bias[unit / kLanes * 4 * kLanes + q * kLanes + unit % kLanes];
+  }
+  const float* w = args.w_ih[item.direction] + column * dims.I;
+  multiply_columns<V, C>(packed, w, dims.I, own_bias, out);
+  for (int64_t r = 0; r < V * kLanes && r < count; ++r) {
+    float* to = gates + offsets[r] + column;
+    for (int64_t c = 0; c < C; ++c) to[c] = out[c][r];
+  }
+}
+
+// gates = x w_ih^T + bias for the item's first `rows` rows.
+void project_columns(const LstmForward<float>& args, const LstmItem& item, int64_t rows,
+                     const float* bias) {
+  const int64_t I = args.dims.I, columns = 4 * args.dims.H;
+  constexpr int64_t kPair = 2 * kLanes;
+  const auto lanes_at = [&](int64_t first) { return rows - first > kLanes ? kPair : kLanes; };
+  for (int64_t first = 0; first < rows; first += kPair) {
+    pack_columns(args, item, first, rows, lanes_at(first), item.columns + first * I);
+  }
+  // From here on the list of rows says where the gates of each stand.
+  float* gates = item.gates != nullptr ? item.gates : args.gates;
+  for (int64_t r = 0; r < rows; ++r) {
+    const RowOf row(item, r);
+    item.rows[r] = gates_at(args, item, row.t, row.j) - gates;
+  }
+  for (int64_t column = 0; column < columns;) {
+    const bool whole = column + kColumns <= columns;  // else 4 are left: there are 4 gates
+    for (int64_t first = 0; first < rows; first += kPair) {
+      const auto run = lanes_at(first) == kPair
+                           ? (whole ? project_block<2, kColumns> : project_block<2, 4>)
+                           : (whole ? project_block<1, kColumns> : project_block<1, 4>);
+      run(args, item, item.columns + first * I, bias, column, gates, item.rows + first,
+          rows - first);
+    }
+    column += whole ? kColumns : 4;
+  }
+}
+
+// ---- the passes ---------------------------------------------------------------------------------
+
 int64_t frame(const LstmForward<float>& args, const LstmItem& item, int64_t step) {
   return item.direction == 1 ? args.dims.T - 1 - step : step;
 }
@@ -157,13 +278,9 @@ void project(const LstmForward<float>& args, const LstmItem& item, int64_t begin
     active = active_at(item, args.lengths, dims.T, t, active);
     for (int64_t j = 0; j < active; ++j) item.rows[rows++] = t * item.count + j;
   }
+  if (item.columns != nullptr) return project_columns(args, item, rows, bias);
   for (int64_t unit = 0; unit < dims.H; unit += kLanes) {
-    const float* panel = item.panel;
-    if (item.panel == nullptr) {
-      panel = panels_ih + unit * 4 * dims.I;
-    } else {
-      pack_panel(args.w_ih[item.direction], dims.H, dims.I, unit, item.panel);
-    }
+    const float* panel = panels_ih + unit * 4 * dims.I;
     for_groups(rows, ProjectStep{args, item, panel, bias + unit * 4, unit, dims.H - unit});
   }
 }

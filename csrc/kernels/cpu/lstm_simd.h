@@ -21,9 +21,9 @@ struct LstmItem {
   // Forward only. The input projection runs `steps` frames ahead of the recurrence, so that its
   // result is still in the cache.
   int64_t steps;
-  int64_t* rows;  // scratch [steps * count]
-  float* panel;   // scratch [I, 4, 16] to pack w_ih into panel by panel, null: panels_ih is given
-  float* gates;   // scratch [steps, count, 4H] in place of LstmForward::gates, null: use that
+  int64_t* rows;   // scratch [steps * count]
+  float* columns;  // scratch [I, rows rounded up to 16] to pack x into, null: panels_ih is given
+  float* gates;    // scratch [steps, count, 4H] in place of LstmForward::gates, null: use that
 };
 
 // Floats that hold a packed matrix at every level (lanes <= 16).
@@ -37,7 +37,7 @@ CRNN_DECLARE_SIMD(
                        float* panels);
   // w_hh [4H, H] -> transposed panels.
   void lstm_pack_transposed(const float* w_hh, int64_t H, float* panels);
-  // panels of w_ih (unless item.panel is set) and w_hh; bias packed as gate panels with K = 1.
+  // panels of w_ih (unless item.columns is set) and w_hh; bias packed as gate panels with K = 1.
   void lstm_forward_item(const LstmForward<float>& args, const LstmItem& item,
                          const float* panels_ih, const float* panels_hh, const float* bias);
   void lstm_backward_item(const LstmBackward<float>& args, const LstmItem& item,

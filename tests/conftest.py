@@ -46,10 +46,13 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def on_cuda(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with all tensors taken to the GPU and its result taken back."""
+    """The function on a GPU: its first argument taken there and its result taken back.
 
-    def run(*args: Any, **options: Any) -> Any:
-        result = function(*(a.cuda() if isinstance(a, Tensor) else a for a in args), **options)
+    Labels and lengths stay on the CPU, where they are checked.
+    """
+
+    def run(x: Any, *args: Any, **options: Any) -> Any:
+        result = function(x.cuda() if isinstance(x, Tensor) else x, *args, **options)
         return result.cpu() if isinstance(result, Tensor) else result
 
     return run

@@ -146,9 +146,11 @@ __device__ __forceinline__ __nv_bfloat16 from_real<__nv_bfloat16>(float x) {
   return __float2bfloat16(x);
 }
 
+// What one thread reads of a row at a time: as many values of half precision as of float, so that
+// the results have the same bits.
 template <class T>
-struct alignas(16) Chunk {  // what one thread reads of a row at a time
-  static constexpr int kSize = 16 / sizeof(T);
+struct alignas(sizeof(T) == 2 ? 8 : 16) Chunk {
+  static constexpr int kSize = sizeof(T) == 8 ? 2 : 4;
   T value[kSize];
 };
 

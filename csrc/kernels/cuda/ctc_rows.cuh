@@ -11,8 +11,9 @@ struct RowStatistics {
 };
 
 // Calls visit(values, c, count) for the parts x[c..c + count) that this thread of `threads` takes:
-// 16 bytes each, in one load where the row lies on a boundary for that. Which thread takes what
-// does not depend on the address, so sums over a row have the same bits wherever it lies.
+// two or four values each, in one load where the row lies on a boundary for that. Which thread
+// takes what does not depend on the address, so sums over a row have the same bits wherever it
+// lies.
 template <class In, class Visit>
 __device__ __forceinline__ void visit_row(const In* x, int C, int thread, int threads,
                                           const Visit& visit) {

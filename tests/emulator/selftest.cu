@@ -60,9 +60,7 @@ __global__ void writes_input(const float* in, float* out) {
   out[threadIdx.x] = 0;
 }
 
-__global__ void misaligned(float* out) {
-  reinterpret_cast<double*>(out + 1)[threadIdx.x] = 0;
-}
+__global__ void misaligned(float* out) { reinterpret_cast<double*>(out + 1)[threadIdx.x] = 0; }
 
 __global__ void blocks_collide(float* out) { out[threadIdx.x] = 1; }
 

@@ -317,6 +317,16 @@ def test_offset_of_all_logits_changes_nothing(dtype: torch.dtype, offset: float)
     assert relative(dx, gradient) < 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [800.0, 1e8, 1e20, 1e38])
+def test_a_huge_log_probability_elsewhere(dtype: torch.dtype, value: float) -> None:
+    x = torch.full((3, 1, 40), -3.0, dtype=dtype)
+    x[1, 0, 5] = x[1, 0, 37] = value
+    losses, dx = ours(x, [[1, 2]], [3], from_logits=False)
+    assert np.isfinite(losses).all()
+    assert dx[1, 0, 5] == dx[1, 0, 37] == math.inf
+
+
 def test_peaked_net_that_reads_another_word() -> None:
     """One-hot frames: the label's paths are 1e-100 of the best one and must not vanish."""
     T, C = 200, 20

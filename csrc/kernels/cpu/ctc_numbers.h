@@ -268,7 +268,11 @@ static inline void exp_each(typename M::V (&x)[K]) {
   using V = typename M::V;
   const V low = splat_real<M>(M::kExpLow);
 #ifdef __AVX512F__
-  // No upper limit: a huge x has a garbage but positive m, which n takes to inf.
+  // Beyond 2^21 m is garbage; of even degree it is positive, and n takes it to inf.
+  if constexpr (M::kTerms % 2 == 0) {
+    for (int i = 0; i < K; ++i)
+      x[i] = splat_real<M>(M::kExpHigh) < x[i] ? splat_real<M>(M::kExpHigh) : x[i];
+  }
   const SplitExp<M, K> y = split_exp<M>(x);
   for (int i = 0; i < K; ++i) x[i] = times_power_from(low, x[i], y.m[i], y.n[i]);
 #else

@@ -32,6 +32,7 @@ def test_doctor_finds_everything_in_order(report: list[Check]) -> None:
     sections = list(dict.fromkeys(check.section for check in report))
     assert sections == ["versions", "build", "devices", "operations", "models", "extras"]
     operations = [check for check in report if check.section == "operations"]
+    on_gpu = ["ctc_loss, GPU", "LSTM, GPU"] if torch.cuda.is_available() else []
     assert [check.name for check in operations] == [
         "ctc_loss",
         "LSTM",
@@ -39,6 +40,7 @@ def test_doctor_finds_everything_in_order(report: list[Check]) -> None:
         "edit_distance",
         "BKTree",
         "Lexicon",
+        *(on_gpu if crnn_ext.built_with_cuda else []),
     ]
     for check in operations:
         assert re.match(r"error \d\.\de-\d\d, |error 0\.0e\+00, ", check.detail), check

@@ -122,10 +122,7 @@ def _build(info: crnn_ext.BuildInfo) -> Iterator[Check]:
         )
     else:
         yield Check("build", "SIMD level", "ok", info.simd_level)
-    # This release has no CTC or LSTM kernels for CUDA: say so rather than let "ok" suggest them.
-    built = "not built"
-    if info.cuda:
-        built = f"device query only, CUDA {_dotted(info.cuda_runtime)}; operations run on the CPU"
+    built = f"built with {_dotted(info.cuda_runtime)}" if info.cuda else "not built"
     yield Check("build", "CUDA", "ok" if info.cuda else "note", built, _cuda_advice(info))
 
 

@@ -28,6 +28,11 @@ def check_operations() -> Iterator[Check]:
         ("BKTree", _check_bk_tree),
         ("Lexicon", _check_lexicon),
     ]
+    if crnn_ext.built_with_cuda and torch.cuda.is_available():
+        operations += [
+            (_named("ctc_loss", "cuda"), lambda: _check_ctc_loss("cuda")),
+            (_named("LSTM", "cuda"), lambda: _check_lstm("cuda")),
+        ]
     for name, check in operations:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -60,7 +65,7 @@ def _exact(name: str, equal: bool, speed: float, reference: str) -> Check:
     return _verdict(name, 0.0 if equal else 1.0, 0.0, speed, reference)
 
 
-def _speed(ours: Callable[[], object], theirs: Callable[[], object]) -> float:
+def _speed(ours: Callable[[], object], theirs: Callable[[], object], device: str = "cpu") -> float:
     """Time of theirs / time of ours, taken in turns; of each the least disturbed round."""
     best = [float("inf"), float("inf")]
     stop = time.perf_counter() + _SECONDS
@@ -68,6 +73,8 @@ def _speed(ours: Callable[[], object], theirs: Callable[[], object]) -> float:
         for i, call in enumerate((ours, theirs)):
             started = time.perf_counter()
             call()
+            if device == "cuda":
+                torch.cuda.synchronize()
             best[i] = min(best[i], time.perf_counter() - started)
     return best[1] / best[0]
 
@@ -76,14 +83,18 @@ def _relative_error(value: Tensor, reference: Tensor) -> float:
     return float((value.double() - reference).norm() / reference.norm())
 
 
-def _check_ctc_loss() -> Check:
+def _named(name: str, device: str) -> str:
+    return name if device == "cpu" else f"{name}, GPU"
+
+
+def _check_ctc_loss(device: str = "cpu") -> Check:
     """Loss and gradient against torch in float64; speed against torch's log_softmax + ctc_loss."""
     T, N, C, L = 26, 64, 37, 8
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(T, N, C, generator=generator)
-    targets = torch.randint(1, C, (N, L), generator=generator)
-    lengths = torch.full((N,), T)
-    label_lengths = torch.randint(1, L + 1, (N,), generator=generator)
+    logits = torch.randn(T, N, C, generator=generator).to(device)
+    targets = torch.randint(1, C, (N, L), generator=generator).to(device)
+    lengths = torch.full((N,), T).to(device)
+    label_lengths = torch.randint(1, L + 1, (N,), generator=generator).to(device)
 
     def ours(x: Tensor) -> tuple[Tensor, Tensor]:
         x = x.detach().requires_grad_()
@@ -97,23 +108,26 @@ def _check_ctc_loss() -> Check:
 
     pairs = zip(ours(logits), theirs(logits.double()), strict=True)
     error = max(_relative_error(value, reference) for value, reference in pairs)
-    speed = _speed(lambda: ours(logits), lambda: theirs(logits))
-    return _verdict("ctc_loss", error, 1e-5, speed, "torch.nn.functional.ctc_loss")
+    speed = _speed(lambda: ours(logits), lambda: theirs(logits), device)
+    name = _named("ctc_loss", device)
+    return _verdict(name, error, 1e-5, speed, "torch.nn.functional.ctc_loss")
 
 
-def _check_lstm() -> Check:
+def _check_lstm(device: str = "cpu") -> Check:
     """Forward of the paper's size for one image, against nn.LSTM."""
     torch.manual_seed(0)
-    ours = crnn_ext.LSTM(512, 256, bidirectional=True).eval()
-    theirs = nn.LSTM(512, 256, bidirectional=True).eval()
+    ours = crnn_ext.LSTM(512, 256, bidirectional=True).to(device).eval()
+    theirs = nn.LSTM(512, 256, bidirectional=True).to(device).eval()
     theirs.load_state_dict(ours.state_dict())
-    exact = nn.LSTM(512, 256, bidirectional=True).double().eval()
+    exact = nn.LSTM(512, 256, bidirectional=True).to(device).double().eval()
     exact.load_state_dict(ours.state_dict())
-    x = torch.randn(26, 1, 512)
+    x = torch.randn(26, 1, 512, device=device)
     with torch.inference_mode():
         error = _relative_error(ours(x)[0], exact(x.double())[0])
-        speed = _speed(lambda: ours(x), lambda: theirs(x))
-    return _verdict("LSTM", error, 1e-5, speed, "torch.nn.LSTM (1 image)")
+        speed = _speed(lambda: ours(x), lambda: theirs(x), device)
+    # A GPU multiplies in TF32 (a fraction of 10 bits) by default, as nn.LSTM does there.
+    bound = 1e-5 if device == "cpu" else 5e-3
+    return _verdict(_named("LSTM", device), error, bound, speed, "torch.nn.LSTM (1 image)")
 
 
 def _plain_greedy(log_probs: Tensor) -> list[list[int]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crnn import Recognizer
 from crnn.charset import Charset
 from crnn.cli import main
 from crnn.music.dataset import SyntheticMusic, widths
@@ -147,3 +148,14 @@ def test_what_is_missing_is_said(
     monkeypatch.setitem(sys.modules, "verovio", None)
     assert main(["synth", "music", "preview", str(tmp_path / "a.png")]) == 2
     assert "pip install crnn-ext[music]" in capsys.readouterr().err
+
+
+def test_the_packaged_model_reads_what_it_has_not_seen(data: SyntheticMusic) -> None:
+    """Clean fragments of another seed than its training's; and nothing where nothing is."""
+    reader = Recognizer.from_pretrained("music")
+    clean = SyntheticMusic(data.charset, 1, seed=99, difficulty=0.1)
+    samples = [clean.sample(i) for i in range(24)]
+    readings = reader.read([image for image, _ in samples])
+    right = sum(r.text == label for r, (_, label) in zip(readings, samples, strict=True))
+    assert right >= 16
+    assert reader.read(np.full((80, 400), 230, np.uint8)).text == ""

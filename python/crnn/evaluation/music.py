@@ -12,7 +12,7 @@ from crnn.data import Dataset
 from crnn.evaluation.evaluator import evaluate
 from crnn.evaluation.protocols import PROTOCOLS
 from crnn.evaluation.score import Score
-from crnn.music.photo import Photographer, Sheet
+from crnn.music.photo import Photographer, Sheet, severity
 from crnn.recognizer import Recognizer
 from crnn.synth.geometry import Grey
 
@@ -34,7 +34,8 @@ _SPACES = 8
 
 
 class Synthesized(Dataset):
-    """Fragments as if photographed: "Synthesized" is "Clean" with the training's augmentation.
+    """Fragments as if photographed: "Synthesized" is "Clean" with the training's augmentation,
+    as hard as the three quarters of the training's images that are no clean prints.
 
     Args:
         clean: dark notes on light paper.
@@ -69,7 +70,7 @@ class Synthesized(Dataset):
         box = (0.0, 0.0, float(grey.width), float(grey.height))
         sheet = Sheet(255 - np.asarray(grey), box, grey.height / _SPACES)
         rng = np.random.default_rng((self.seed, index))
-        return Image.fromarray(self.photographer(sheet, rng))
+        return Image.fromarray(self.photographer(sheet, rng, severity(rng)))
 
 
 def table4(

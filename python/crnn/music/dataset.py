@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crnn.charset import Charset
 from crnn.music.engrave import Engraver
 from crnn.music.melody import LEAST, MOST, melody
-from crnn.music.photo import Photographer, fragment, no_music
+from crnn.music.photo import Photographer, fragment, no_music, severity
 from crnn.synth.dataset import SyntheticImages
 from crnn.synth.geometry import Grey
 
@@ -56,7 +56,7 @@ class SyntheticMusic(SyntheticImages):
         """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
         rng = np.random.default_rng((self.seed, index))
         # Prints and scans are read too: a quarter of the images is nearly clean.
-        share = 0.1 * rng.random() if rng.random() < 0.25 else rng.uniform(0.3, 1.0)
+        share = 0.1 * rng.random() if rng.random() < 0.25 else severity(rng)
         difficulty = self.difficulty_at(index) * share
         if rng.random() < _NO_MUSIC:
             return self.photographer(no_music(rng), rng, difficulty), ""

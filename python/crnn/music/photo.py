@@ -116,6 +116,11 @@ def _words(
     mask[:] = np.asarray(image)
 
 
+def severity(rng: Generator) -> float:
+    """How hard a picture is, among those that are no scans: a share of the full difficulty."""
+    return float(rng.uniform(0.3, 1.0))
+
+
 def no_music(rng: Generator) -> Sheet:
     """A page without a staff: empty, or with words."""
     height, width = round(rng.uniform(6, 20) * SPACE), round(rng.uniform(20, 90) * SPACE)

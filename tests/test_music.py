@@ -157,5 +157,5 @@ def test_the_packaged_model_reads_what_it_has_not_seen(data: SyntheticMusic) -> 
     samples = [clean.sample(i) for i in range(24)]
     readings = reader.read([image for image, _ in samples])
     right = sum(r.text == label for r, (_, label) in zip(readings, samples, strict=True))
-    assert right >= 16
+    assert right >= 21
     assert reader.read(np.full((80, 400), 230, np.uint8)).text == ""

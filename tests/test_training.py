@@ -87,6 +87,7 @@ def equal_states(one: Trainer, other: Trainer) -> bool:
     return all(same) and all(torch.equal(weights[name], others[name]) for name in weights)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("workers", "stop_at"), [(0, 2), (2, 9)])  # in the 1st and the 2nd pool
 def test_a_resumed_run_equals_an_unbroken_one(
     config: TrainConfig, tmp_path: Path, workers: int, stop_at: int

@@ -88,7 +88,8 @@ class Transcriber:
     def _words(
         self, lexicon: crnn_ext.Lexicon, log_probs: Tensor, lengths: Tensor
     ) -> list[Transcript]:
-        results = lexicon.decode(log_probs, lengths, self.method, delta=self.delta)
+        # The word alone is wanted: "exact" need not search on for its posterior or a runner-up.
+        results = lexicon.decode(log_probs, lengths, self.method, delta=self.delta, tolerance=None)
         transcripts = []
         for i, result in enumerate(results):
             frames = log_probs[: int(lengths[i]), i]

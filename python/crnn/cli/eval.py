@@ -69,7 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words.add_argument("--delta", type=int, default=3, help="of bk-tree (default: %(default)s)")
     report = parser.add_argument_group("report")
     report.add_argument("--errors", type=int, default=0, metavar="N", help="print N wrong readings")
-    report.add_argument("--details", action="store_true", help="by length, and confused symbols")
+    report.add_argument(
+        "--details", action="store_true", help="by length and confidence; confused symbols"
+    )
     report.add_argument("--sheet", metavar="FILE", help="picture of the most confident errors")
     report.add_argument("--compare", metavar="MODEL_OR_RUN", help="McNemar's test against another")
     report.add_argument("--output", metavar="FILE", help="save all readings, for --compare")
@@ -89,7 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of table 4's synthesized set")
     parser.add_argument("--backgrounds", nargs="+", default=(), help="its folders of photographs")
-    parser.add_argument("--plot", metavar="FILE", help="draw figure 4 (matplotlib)")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw reliability and risk over coverage, or figure 4 (matplotlib)",
+    )
 
 
 class _ListProtocols(argparse.Action):
@@ -110,9 +116,12 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate each data set; 1 if an image could not be read."""
     from crnn.cli import CommandError
     from crnn.evaluation import protocol
+    from crnn.evaluation.plots import new_figure
     from crnn.recognizer import Recognizer
 
     try:
+        if args.plot:
+            new_figure(1, 1)  # what is missing shows before the images are read
         rules = protocol(args.protocol or _PROTOCOLS[args.task], args.manifest)
         recognizer = Recognizer.from_pretrained(args.model, device=args.device)
         if args.table2:
@@ -132,13 +141,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -> int:
     from crnn.evaluation import save_run
+    from crnn.evaluation.plots import plot_confidence
 
     scores: list[Score] = []
     others = _others(args)
     for number, (name, dataset) in enumerate(_datasets(args.data).items()):
         score = _score(args, recognizer, args.model, name, dataset, rules)
         scores.append(score)
-        print(json.dumps(score.to_dict()) if args.json else f"{name}: {score}")
+        if args.json:
+            print(json.dumps(score.to_dict()))
+        else:
+            print(f"{name}: {score}\n  confidence: {score.confidence_text()}")
         if isinstance(others, list):
             if number >= len(others):
                 raise ValueError(
@@ -152,6 +165,8 @@ def _evaluate(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol)
         _report(args, dataset, score, number)
     if args.output:
         save_run(args.output, scores)
+    if args.plot:
+        plot_confidence({score.data: score.confidence for score in scores}, args.plot)
     return 1 if any(score.failed for score in scores) else 0
 
 
@@ -197,6 +212,8 @@ def _print_comparison(args: argparse.Namespace, first: Score, second: Score) -> 
 
 
 def _report(args: argparse.Namespace, dataset: Dataset, score: Score, number: int) -> None:
+    from crnn.evaluation.confidence import reliability_text
+
     unreadable = [outcome.error for outcome in score.outcomes if outcome.error is not None]
     for error in unreadable[:_NAMED]:
         print(f"crnn: {error}", file=sys.stderr)
@@ -207,6 +224,7 @@ def _report(args: argparse.Namespace, dataset: Dataset, score: Score, number: in
         print("  length  right  words  share")
         for length, (right, count) in score.by_length().items():
             print(f"  {length:>6} {right:>6} {count:>6} {right / count:>6.1%}")
+        print(f"  {reliability_text(score.confidence)}".replace("\n", "\n  "))
         print("  most frequent edits, truth > reading")
         for (truth, text), count in score.confusions().most_common(20):
             print(f"  {count:>6}  {truth or '(none)'} > {text or '(none)'}")

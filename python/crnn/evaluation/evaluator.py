@@ -5,24 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from crnn import images
 from crnn.charset import Charset
 from crnn.data import Dataset
+from crnn.evaluation.frames import Labelled, logits_of, scored
 from crnn.evaluation.protocols import PROTOCOLS, Protocol
 from crnn.evaluation.score import Outcome, Score
-from crnn.images import ImageError
-from crnn.recognizer import Recognizer, batches_of_similar_width
+from crnn.recognizer import Recognizer
 from crnn.transcription import Transcriber
 from crnn_ext import Lexicon, LexiconMethod
 
-_BATCHES_AT_ONCE = 8  # batches whose images are sorted by width together
 _LEXICONS_KEPT = 64  # the words of one photograph in SVT share a lexicon
 
 
@@ -49,13 +46,6 @@ class Search:
         return f"bk-tree delta={self.delta}" if self.method == "bk-tree" else self.method
 
 
-@dataclass(frozen=True)
-class _Sample:
-    index: int
-    name: str
-    label: str
-
-
 class _Words:
     """The lexicon of each sample, for the model's charset, as the protocol compares words."""
 
@@ -63,7 +53,7 @@ class _Words:
         self,
         search: Search,
         dataset: Dataset,
-        samples: Sequence[_Sample],
+        samples: Sequence[Labelled],
         protocol: Protocol,
         recognizer: Recognizer,
     ) -> None:
@@ -118,7 +108,7 @@ class _Words:
         return [word, word.lower(), word.upper(), word.capitalize()]
 
 
-def _all_words(dataset: Dataset, samples: Sequence[_Sample]) -> list[str]:
+def _all_words(dataset: Dataset, samples: Sequence[Labelled]) -> list[str]:
     if not dataset.lexicons:
         return list(dict.fromkeys(sample.label for sample in samples))
     name = dataset.lexicons[0]
@@ -165,7 +155,7 @@ def evaluate(
         ValueError: a lexicon cannot be had, a listed image is not in the data set, or the
             protocol is a list that is not given.
     """
-    samples, skipped = _scored(dataset, protocol)
+    samples, skipped = scored(dataset, protocol)
     words = [
         None if search.lexicon == "none" else _Words(search, dataset, samples, protocol, recognizer)
         for search in searches
@@ -173,7 +163,7 @@ def evaluate(
     outcomes: list[dict[int, Outcome]] = [{} for _ in searches]
     network_seconds, search_seconds = 0.0, [0.0] * len(searches)
     started = time.perf_counter()
-    for batch, logits, lengths, errors in _logits(recognizer, dataset, samples, batch_size):
+    for batch, logits, lengths, errors in logits_of(recognizer, dataset, samples, batch_size):
         network_seconds += time.perf_counter() - started
         for k, (search, lexicon) in enumerate(zip(searches, words, strict=True)):
             started = time.perf_counter()
@@ -199,34 +189,10 @@ def evaluate(
     ]  # fmt: skip
 
 
-def _scored(dataset: Dataset, protocol: Protocol) -> tuple[list[_Sample], int]:
-    """The samples that the protocol scores, and how many it leaves out."""
-    samples = []
-    for i in range(len(dataset)):
-        try:
-            sample = _Sample(i, dataset.name(i), dataset.label(i))
-        except ImageError:  # no label: nothing to compare with
-            continue
-        if protocol.scores(sample.name, sample.label):
-            samples.append(sample)
-    if protocol.listed is not None and len(samples) < len(protocol.listed):
-        raise ValueError(
-            f"eval: {dataset.source} must have all {len(protocol.listed)} images of the manifest "
-            f"with labels that {protocol.name} scores, got {len(samples)}"
-        )
-    if protocol.manifest and protocol.listed is None and len(samples) != protocol.count:
-        raise ValueError(
-            f"eval: protocol {protocol.name} is a list of images that no rule reproduces "
-            f"({protocol.about}); give it with --manifest, or data that hold just those "
-            f"{protocol.count}, got {len(samples)}"
-        )
-    return samples, len(dataset) - len(samples)
-
-
 def _outcome(
     protocol: Protocol,
     words: _Words | None,
-    sample: _Sample,
+    sample: Labelled,
     reading: str,
     confidence: float,
     error: str | None,
@@ -238,60 +204,11 @@ def _outcome(
     )  # fmt: skip
 
 
-_Batch = tuple[list[_Sample], Tensor, Tensor, dict[int, str]]
-
-
-@torch.inference_mode()
-def _logits(
-    recognizer: Recognizer, dataset: Dataset, samples: Sequence[_Sample], batch_size: int
-) -> Iterator[_Batch]:
-    """Batches of samples with their logits ``[T, N, C]`` and frames ``[N]``, on the CPU.
-
-    An image that cannot be read comes in a batch of its own without frames, with its error.
-    """
-    unread = iter(samples)
-    while window := list(itertools.islice(unread, batch_size * _BATCHES_AT_ONCE)):
-        prepared = {}
-        for sample in window:
-            try:
-                grey = images.load(dataset.image(sample.index), sample.name)
-                prepared[sample] = images.prepare(grey, recognizer.preprocessing).pixels
-            except ImageError as error:
-                empty = torch.zeros(0, 1, recognizer.charset.num_classes)
-                yield [sample], empty, torch.zeros(1, dtype=torch.int64), {sample.index: str(error)}
-        by_index = {sample.index: sample for sample in prepared}
-        sizes = {i: prepared[sample].shape[2] for i, sample in by_index.items()}
-        for indices in batches_of_similar_width(sizes, batch_size):
-            batch = [by_index[i] for i in indices]
-            widths = torch.tensor([sizes[i] for i in indices])
-            pixels = torch.zeros(len(batch), 1, recognizer.preprocessing.height, int(widths.max()))
-            for i, sample in enumerate(batch):
-                pixels[i, :, :, : widths[i]] = prepared[sample]
-            logits, lengths = recognizer.model(
-                pixels.to(recognizer.device), widths.to(recognizer.device)
-            )
-            yield batch, *_sound(batch, logits.float().cpu(), lengths.cpu())
-
-
-def _sound(
-    batch: Sequence[_Sample], logits: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor, dict[int, str]]:
-    """Take out NaN and infinity, which no transcription accepts, and say whose they were."""
-    beyond = torch.arange(len(logits))[:, None] >= lengths
-    sound = (logits.isfinite().all(2) | beyond).all(0)
-    errors = {
-        sample.index: f"read: logits of {sample.name} must be finite, got NaN or inf"
-        for sample, ok in zip(batch, sound.tolist(), strict=True)
-        if not ok
-    }
-    return logits.masked_fill(~sound[:, None], 0.0), lengths, errors
-
-
 def _transcribe(
     recognizer: Recognizer,
     search: Search,
     words: _Words | None,
-    batch: Sequence[_Sample],
+    batch: Sequence[Labelled],
     logits: Tensor,
     lengths: Tensor,
 ) -> list[tuple[str, float]]:
@@ -318,6 +235,6 @@ def _decode(
 ) -> list[tuple[str, float]]:
     if lexicon is None:
         return [("", 0.0)]
-    # The word alone is wanted: "exact" need not search on for its posterior.
-    results = lexicon.decode(log_probs, lengths, search.method, delta=search.delta, tolerance=1.0)
+    # The word alone is wanted: "exact" need not search on for its posterior or a runner-up.
+    results = lexicon.decode(log_probs, lengths, search.method, delta=search.delta, tolerance=None)
     return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in results]

@@ -14,6 +14,7 @@ import torch
 from crnn import images
 from crnn.data import Dataset
 from crnn.evaluation.evaluator import Search, evaluate
+from crnn.evaluation.plots import plot_search
 from crnn.evaluation.protocols import PROTOCOLS, Protocol
 from crnn.evaluation.score import Score
 from crnn.images import ImageError
@@ -170,30 +171,14 @@ def figure4_text(scores: Sequence[Score]) -> str:
 
 
 def figure4_plot(scores: Sequence[Score], path: str | Path) -> None:
-    """Figure 4 as the paper draws it: accuracy as a line, search time as bars.
-
-    Raises:
-        ValueError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError(
-            "figure4: matplotlib must be installed for a plot; run `pip install crnn-ext[plot]`"
-        ) from error
+    """Figure 4 as the paper draws it, see `crnn.evaluation.plots.plot_search`."""
     steps = [score for score in scores if score.method.startswith("bk-tree")]
-    deltas = range(len(steps))
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    times = figure.add_subplot()
-    ms = [1e3 * score.search_seconds / max(1, score.count) for score in steps]
-    times.bar(deltas, ms, color="tab:red", alpha=0.6)
-    times.set_ylabel("search time per image, ms")
-    times.set_xticks(list(deltas), [score.method.rpartition("=")[2] for score in steps])
-    times.set_xlabel("delta")
-    accuracy = times.twinx()
-    accuracy.plot(deltas, [100 * score.accuracy for score in steps], "o-", color="tab:blue")
-    accuracy.set_ylabel("accuracy, %")
-    figure.savefig(path, dpi=150)
+    plot_search(
+        [int(score.method.rpartition("=")[2]) for score in steps],
+        [score.accuracy for score in steps],
+        [1e3 * score.search_seconds / max(1, score.count) for score in steps],
+        path,
+    )
 
 
 def table3(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from crnn.checkpoint import write_atomically
+from crnn.evaluation.confidence import COVERAGES, Confidence
 from crnn.evaluation.metrics import edits, mcnemar, mean_interval, wilson_interval
 from crnn_ext import edit_distance
 
@@ -149,6 +150,23 @@ class Score:
     def _symbols(self, text: str) -> Sequence[str]:
         return text.split() if self.spaced else text
 
+    @cached_property
+    def confidence(self) -> Confidence:
+        """Of all readings with whether they are right; of an unreadable image 0, and wrong."""
+        return Confidence.of(
+            [outcome.confidence for outcome in self.outcomes],
+            [outcome.right for outcome in self.outcomes],
+        )
+
+    def confidence_text(self) -> str:
+        """What the confidences are worth, in a line."""
+        found = self.confidence
+        shares = ", ".join(f"{found.accuracy_at(c):.1%} at {c:.0%}" for c in COVERAGES)
+        return (
+            f"calibration error {found.calibration_error:.1%}, AURC {found.aurc:.4f}; "
+            f"right of the surest: {shares}"
+        )
+
     @property
     def digest(self) -> str:
         """Of the truths that were scored, whatever their order: the same test, the same digest."""
@@ -189,6 +207,7 @@ class Score:
             "spaced": self.spaced,
             "covered": self.covered,
             "accuracy_covered": self.accuracy_covered if self.covered else None,
+            **self._confidence_figures(),
             "digest": self.digest,
             "seconds_per_image": (self.network_seconds + self.search_seconds) / max(1, self.count),
             "search_seconds_per_image": self.search_seconds / max(1, self.count),
@@ -198,6 +217,19 @@ class Score:
         if samples:
             figures["samples"] = [asdict(outcome) for outcome in self.outcomes]
         return figures
+
+    def _confidence_figures(self) -> dict[str, Any]:
+        found = self.confidence
+        return {
+            "calibration_error": found.calibration_error if found.count else None,
+            "aurc": found.aurc if found.count else None,
+            "accuracy_at_coverage": {
+                f"{coverage:g}": found.accuracy_at(coverage)
+                for coverage in COVERAGES
+                if found.count
+            },
+            "reliability": [asdict(bin) for bin in found.bins()],
+        }
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -62,6 +62,7 @@ def label_log_probs(
 class WordList:
     def __init__(self, labels: list[list[int]], /) -> None: ...
     def lists(self) -> list[list[int]]: ...
+    def lengths(self) -> list[int]: ...
     def __len__(self) -> int: ...
 
 class Spelling:
@@ -97,6 +98,24 @@ class Lexicon:
     def save(self, descriptor: int, header: bytes, /) -> int: ...  # errno
     @staticmethod
     def load(descriptor: int, /) -> tuple[int, bytes, Lexicon]: ...  # errno, header
+
+# bind_language_model.cpp
+class LanguageModel:
+    highest_order: int
+    classes: int
+    blank: int
+    order: int
+    @staticmethod
+    def build(
+        texts: WordList, counts: list[int], classes: int, blank: int, order: int, /
+    ) -> LanguageModel: ...
+    def size(self) -> int: ...
+    def memory(self) -> int: ...
+    def log_probs(self, texts: WordList, /) -> list[float]: ...
+    def next_log_probs(self, text: WordList, /) -> list[float]: ...
+    def save(self, descriptor: int, header: bytes, /) -> int: ...  # errno
+    @staticmethod
+    def load(descriptor: int, /) -> tuple[int, bytes, LanguageModel]: ...  # errno, header
 
 # bind_lstm.cpp; dims are (T, N, I, H, D), a pointer of 0 stands for an absent tensor
 def lstm_forward_f32(

@@ -25,6 +25,7 @@ if _C.version != __version__:
 from crnn_ext._build import BuildInfo, CudaDevice, build_info
 from crnn_ext._cuda import CudaError
 from crnn_ext.ctc import CTCLoss, ctc_loss, release_memory
+from crnn_ext.language_model import LanguageModel
 from crnn_ext.lexicon import Lexicon, LexiconMethod, LexiconResult, ScoredWord
 from crnn_ext.lstm import LSTM
 from crnn_ext.text import BKTree, edit_distance
@@ -48,6 +49,7 @@ __all__ = [
     "CudaDevice",
     "CudaError",
     "GreedyResult",
+    "LanguageModel",
     "Lexicon",
     "LexiconMethod",
     "LexiconResult",

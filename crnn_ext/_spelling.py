@@ -10,15 +10,15 @@ from crnn_ext._check import fail, fail_type
 
 
 class Speller:
-    """Symbols in class order, leaving out the blank; see `crnn_ext.Lexicon`."""
+    """Symbols in class order, leaving out the blank; see `crnn_ext.Lexicon`. `op` is for errors."""
 
-    def __init__(self, symbols: Sequence[str], blank: int) -> None:
+    def __init__(self, symbols: Sequence[str], blank: int, op: str) -> None:
         self.symbols = tuple(symbols)
         self.blank = blank
         if not 0 <= blank <= len(self.symbols):
-            fail("Lexicon", "blank", f"lie in [0, {len(self.symbols)}]", blank)
+            fail(op, "blank", f"lie in [0, {len(self.symbols)}]", blank)
         self.one_character = all(len(symbol) == 1 for symbol in self.symbols)
-        _check_symbols(self.symbols, self.one_character)
+        _check_symbols(op, self.symbols, self.one_character)
         self._separator = "" if self.one_character else " "
         self._by_class = [*self.symbols[:blank], "\0", *self.symbols[blank:]]
         self._classes = {s: i for i, s in enumerate(self._by_class) if i != blank}
@@ -65,24 +65,24 @@ class Speller:
         return next((symbol for symbol in symbols if symbol not in self._classes), None)
 
 
-def check_words(op: str, words: Iterable[str]) -> list[str]:
+def check_words(op: str, words: Iterable[str], name: str = "words") -> list[str]:
     """The words in a list; raises TypeError if one is no string, or all are one."""
     if isinstance(words, str):
-        fail_type(op, "words", "be an iterable of str", words)
+        fail_type(op, name, "be an iterable of str", words)
     result = list(words)
     for word in result:
         if not isinstance(word, str):
-            fail_type(op, "words", "hold str only", word)
+            fail_type(op, name, "hold str only", word)
     return result
 
 
-def _check_symbols(symbols: tuple[str, ...], one_character: bool) -> None:
+def _check_symbols(op: str, symbols: tuple[str, ...], one_character: bool) -> None:
     seen = set()
     for symbol in symbols:
         if not symbol:
-            fail("Lexicon", "symbols", "not be empty", repr(symbol))
+            fail(op, "symbols", "not be empty", repr(symbol))
         if not one_character and symbol.split() != [symbol]:
-            fail("Lexicon", "symbols", "hold no whitespace, which separates them", repr(symbol))
+            fail(op, "symbols", "hold no whitespace, which separates them", repr(symbol))
         if symbol in seen:
-            fail("Lexicon", "symbols", "be all different", f"{symbol!r} twice")
+            fail(op, "symbols", "be all different", f"{symbol!r} twice")
         seen.add(symbol)

@@ -106,7 +106,7 @@ class Lexicon:
         *,
         unknown: Literal["error", "skip"] = "error",
     ) -> None:
-        self._speller = Speller(symbols, operator.index(blank))
+        self._speller = Speller(symbols, operator.index(blank), "Lexicon")
         self._lexicon = _C.Lexicon(len(self.symbols) + 1, self.blank)
         encoded, self.skipped = self._encode("Lexicon", words, unknown)
         if self._lexicon.add(encoded) == 0:
@@ -285,7 +285,7 @@ class Lexicon:
             if error:
                 raise OSError(error, os.strerror(error), path)
             lexicon._lexicon = loaded
-            lexicon._speller = Speller(json.loads(header)["symbols"], loaded.blank)
+            lexicon._speller = Speller(json.loads(header)["symbols"], loaded.blank, "Lexicon")
             if len(lexicon.symbols) + 1 != loaded.classes:
                 raise ValueError("its symbols do not fit its classes")
         except (ValueError, KeyError, TypeError) as reason:
@@ -338,7 +338,7 @@ def _restored(
 ) -> Lexicon:
     """What pickle makes of a lexicon; it may be empty."""
     lexicon = Lexicon.__new__(Lexicon)
-    lexicon._speller = Speller(symbols, blank)
+    lexicon._speller = Speller(symbols, blank, "Lexicon")
     lexicon._lexicon = _C.Lexicon(len(symbols) + 1, blank)
     lexicon._lexicon.add(lexicon._speller.encode(list(words))[0])
     lexicon.skipped = skipped

@@ -3,10 +3,10 @@
 #include <pybind11/stl.h>
 
 #include <memory>
-#include <system_error>
 #include <unordered_map>
 
 #include "bindings/bindings.h"
+#include "bindings/files.h"
 #include "bindings/frames.h"
 #include "transcription/lexicon.h"
 
@@ -99,6 +99,12 @@ py::list lists(const WordList& words) {
   return all;
 }
 
+std::vector<int64_t> lengths(const WordList& words) {
+  std::vector<int64_t> all;
+  for (int64_t i = 0; i < words.size(); ++i) all.push_back(words[i].size);
+  return all;
+}
+
 LexiconMethod method_named(const std::string& name) {
   if (name == "bk-tree") return LexiconMethod::bk_tree;
   return name == "exhaustive" ? LexiconMethod::exhaustive : LexiconMethod::exact;
@@ -128,24 +134,13 @@ py::list py_decode(const Lexicon& lexicon, const Frames& frames, const std::stri
   return list;
 }
 
-// The error number of a system call that fails in `body`; 0 if none does.
-template <class Body>
-int error_number(Body&& body) {
-  try {
-    py::gil_scoped_release release;
-    body();
-    return 0;
-  } catch (const std::system_error& error) {
-    return error.code().value();
-  }
-}
-
 }  // namespace
 
 void bind_lexicon(py::module_& m) {
   py::class_<WordList>(m, "WordList")
       .def(py::init(&label_list))
       .def("lists", &lists)
+      .def("lengths", &lengths)
       .def("__len__", &WordList::size);
 
   py::class_<Spelling>(m, "Spelling")

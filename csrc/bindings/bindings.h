@@ -9,6 +9,7 @@ void bind_ctc(pybind11::module_& m);
 void bind_cuda_ctc(pybind11::module_& m);
 void bind_cuda_greedy(pybind11::module_& m);
 void bind_cuda_lstm(pybind11::module_& m);
+void bind_language_model(pybind11::module_& m);
 void bind_lexicon(pybind11::module_& m);
 void bind_lstm(pybind11::module_& m);
 void bind_memory(pybind11::module_& m);

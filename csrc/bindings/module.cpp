@@ -22,6 +22,7 @@ PYBIND11_MODULE(_C, m) {
   crnn::bind_cuda_ctc(m);
   crnn::bind_cuda_greedy(m);
   crnn::bind_cuda_lstm(m);
+  crnn::bind_language_model(m);
   crnn::bind_lexicon(m);
   crnn::bind_lstm(m);
   crnn::bind_memory(m);

@@ -12,12 +12,12 @@
 //   4 ...  the trie: Trie::buffer()
 //          zeros to a multiple of 8
 //
-// The checksum is FNV-1a over 64-bit words in four lanes: each step is one-to-one in the state and
-// in the word, so damage within one word never goes unseen. The trie is checked whole before it is
-// used: a file made to mislead can give wrong answers, not crash.
+// The checksum is that of common/checksum.h. The trie is checked whole before it is used: a file
+// made to mislead can give wrong answers, not crash.
 #include <cstring>
 #include <stdexcept>
 
+#include "common/checksum.h"
 #include "common/mapped_file.h"
 #include "transcription/lexicon_words.h"
 
@@ -37,38 +37,6 @@ struct Head {
 static_assert(sizeof(Head) == 64, "the layout above");
 
 uint64_t padded(uint64_t bytes) { return (bytes + 7) / 8 * 8; }
-
-class Checksum {
- public:
-  // `bytes` is a multiple of 8 but for the end of the last part.
-  void add(const void* data, uint64_t bytes) {
-    const char* p = static_cast<const char*>(data);
-    uint64_t word;
-    for (; bytes >= 32 && lane_ == 0; p += 32, bytes -= 32) {
-      for (int i = 0; i < 4; ++i) {
-        std::memcpy(&word, p + 8 * i, 8);
-        state_[i] = (state_[i] ^ word) * kPrime;
-      }
-    }
-    for (; bytes > 0; lane_ = (lane_ + 1) % 4) {
-      const uint64_t size = bytes < 8 ? bytes : 8;
-      word = 0;
-      std::memcpy(&word, p, size);
-      state_[lane_] = (state_[lane_] ^ word) * kPrime;
-      p += size, bytes -= size;
-    }
-  }
-  uint64_t value() const {
-    uint64_t all = kStart;
-    for (uint64_t state : state_) all = (all ^ state) * kPrime;
-    return all;
-  }
-
- private:
-  static constexpr uint64_t kStart = 0xcbf29ce484222325u, kPrime = 0x100000001b3u;
-  uint64_t state_[4] = {kStart, kStart, kStart, kStart};
-  int lane_ = 0;
-};
 
 uint64_t checksum(Head head, const std::string& header, const uint32_t* trie, uint64_t bytes) {
   head.checksum = 0;

@@ -63,11 +63,15 @@ py::list py_query(const SharedBkTree& tree, const py::list& words, int64_t delta
   }
   py::list lists;
   for (const SharedBkTree::Found& found : results) {
-    py::list list;
+    py::list list(static_cast<size_t>(found.words.size()));
     for (int64_t i = 0; i < found.words.size(); ++i) {
-      list.append(py::make_tuple(text(found.words[i]), found.distances[static_cast<size_t>(i)]));
+      const auto k = static_cast<size_t>(i);
+      py::tuple match = py::make_tuple(text(found.words[i]), found.distances[k]);
+      // Holds no cycle: the garbage collector would find out one by one, and there may be many.
+      PyObject_GC_UnTrack(match.ptr());
+      list[k] = std::move(match);
     }
-    lists.append(list);
+    lists.append(std::move(list));
   }
   return lists;
 }

@@ -192,6 +192,44 @@ def test_a_run_starts_from_the_mean_of_models(config: TrainConfig) -> None:
             assert torch.equal(mean[name], packaged[name])
 
 
+def test_the_average_of_the_weights_is_exported_and_resumed(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """By hand: average <- decay * average + (1 - decay) * weights after every step."""
+    config = changed(config, ema_decay=0.75)
+    by_hand: dict[str, torch.Tensor] = {}
+    whole = Trainer(config)
+    step = whole.train_step
+
+    def watched(batch: Batch) -> tuple[float, float]:
+        figures = step(batch)
+        for name, value in whole.model.named_parameters():
+            now = value.detach().clone()
+            by_hand[name] = 0.75 * by_hand[name] + 0.25 * now if name in by_hand else now
+        return figures
+
+    whole.train_step = watched  # type: ignore[method-assign]
+    whole.run()
+    for name, value in whole.result.named_parameters():
+        assert torch.allclose(value, by_hand[name], atol=1e-6), name
+    halves = changed(config, output_dir=str(tmp_path / "halves"), steps=2)
+    Trainer(halves).run()
+    resumed = Trainer(changed(halves, steps=4), resume=True)
+    resumed.run()
+    assert equal_states(whole, resumed)
+    ours, theirs = whole.result.state_dict(), resumed.result.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    exported = Recognizer.from_pretrained(whole.export()).checkpoint.model.state_dict()
+    assert torch.equal(exported["head.weight"], ours["head.weight"].half().float())
+    assert not torch.equal(exported["head.weight"], whole.model.head.weight.half().float())
+    plain = changed(config, ema_decay=0.0, output_dir=str(tmp_path / "plain"))
+    Trainer(plain).run()
+    joined = Trainer(changed(plain, ema_decay=0.75), resume=True)
+    assert torch.equal(joined.result.head.weight, joined.model.head.weight)
+    with pytest.raises(ValueError, match=r"ema_decay must lie in \[0, 1\), got 1"):
+        changed(config, ema_decay=1.0)
+
+
 def test_a_run_writes_its_log_and_configuration(config: TrainConfig) -> None:
     Trainer(config).run()
     folder = Path(config.output_dir)

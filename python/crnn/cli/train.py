@@ -41,6 +41,7 @@ _TEXTS = {
     "batch_size": "images of a step",
     "fixed_width": "stretch images to this width, 100 in the paper; 0 keeps proportions",
     "clip_norm": "largest norm of the gradient",
+    "ema_decay": "export the running average of the weights, which keeps so much a step; 0: none",
     "amp": "convolutions in bfloat16",
     "seed": "of weights and images",
     "workers": "processes that draw images; 0: none beside this one",

@@ -48,6 +48,8 @@ class TrainConfig:
         fixed_width: stretch every image to this width (100 in the paper); 0 keeps proportions
             in a few width buckets.
         clip_norm: gradients are scaled down to this norm.
+        ema_decay: what the running average of the weights keeps of itself at each step, such as
+            0.999; that average is then validated and exported. 0: none.
         amp: convolutions in bfloat16.
         seed: of weights and samples.
         workers: processes that draw images; 0 draws in the training process.
@@ -83,6 +85,7 @@ class TrainConfig:
     batch_size: int = 64
     fixed_width: int = 0
     clip_norm: float = 5.0
+    ema_decay: float = 0.0
     amp: bool = False
     seed: int = 0
     workers: int = 1
@@ -114,7 +117,8 @@ class TrainConfig:
             raise ValueError(
                 f"TrainConfig: optimizer must be adamw or adadelta, got {self.optimizer!r}"
             )
-
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"TrainConfig: ema_decay must lie in [0, 1), got {self.ema_decay}")
         if not self.synthetic and not self.data:
             raise ValueError("TrainConfig: data must be given without synthetic, got none")
 

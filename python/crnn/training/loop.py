@@ -11,10 +11,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from crnn.charset import Charset
@@ -69,6 +70,10 @@ class Trainer:
         model = model.to(self.device)
         self.model: CRNN = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = self._optimizer()
+        self.average: AveragedModel | None = None  # of the weights and statistics of all steps
+        if config.ema_decay:
+            follow = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.model, multi_avg_fn=follow, use_buffers=True)
         self.step = 0
         self.seconds = 0.0
         self.health = Health(self.charset)
@@ -187,9 +192,16 @@ class Trainer:
                 "the last state saved is intact"
             )
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         per_symbol = float(losses.detach().sum() / batch.target_lengths.sum())
         labels = torch.split(batch.targets, batch.target_lengths.tolist())
         return per_symbol, self.health.observe(logits.detach(), [t.tolist() for t in labels])
+
+    @property
+    def result(self) -> CRNN:
+        """What validation reads with and `export` writes: the averaged model where there is one."""
+        return self.model if self.average is None else cast(CRNN, self.average.module)
 
     def _diagnosis(self, logits: Tensor) -> str:
         """What is not finite, nearest the cause, and what helps."""
@@ -236,7 +248,7 @@ class Trainer:
         """Read the data sets, keep the best weights; whether patience has run out."""
         if not self.config.validate:
             return False
-        model, device = self.model, self.device
+        model, device = self.result, self.device
         scores = self.validator.scores(model, self.charset, self._preprocessing(), device)
         mean = sum(scores.values()) / len(scores)
         self.since_best += 1
@@ -253,6 +265,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
             "best": (self.best, self.since_best),
@@ -282,7 +295,7 @@ class Trainer:
             "seconds": round(self.seconds),
             "config": config,
         }
-        save(path, self.model, self.charset, self._preprocessing(), summary, half=True)
+        save(path, self.result, self.charset, self._preprocessing(), summary, half=True)
         return path
 
     def _load_state(self) -> None:
@@ -295,6 +308,11 @@ class Trainer:
                     f"Trainer: {name} must be that of the state, {before!r}, got {now!r}"
                 )
         self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            if state.get("average"):
+                self.average.load_state_dict(state["average"])
+            else:  # a run that had none so far: its weights are where the average begins
+                self.average.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.best, self.since_best = state["best"]

@@ -47,6 +47,9 @@ class Charset:
             repeated = next(s for s in self.symbols if self.symbols.count(s) > 1)
             raise ValueError(f"Charset: symbols must be all different, got {repeated!r} twice")
         self.multi_character = any(len(symbol) > 1 for symbol in self.symbols)
+        #: Whether an empty label says that there is nothing to read, as in music; of words it says
+        #: that the label is missing.
+        self.allows_empty = self.multi_character
 
     @classmethod
     def named(cls, name: str) -> Charset:

@@ -140,7 +140,7 @@ class StoredWords(TorchDataset[list[StoredBatch]]):
             known = [symbol for symbol in self.charset.split(label) if symbol not in unknown]
             joint = " " if self.charset.multi_character else ""
             classes = self.charset.encode(joint.join(known))
-            if not classes:
+            if not classes and (unknown or not self.charset.allows_empty):
                 return Problem(name, f"{label!r} has no symbol of the charset")
             if _least_width(classes) > self.widths[-1]:
                 needed = needed_frames(classes)

@@ -19,7 +19,7 @@ from crnn.data.inspection import Inspected, inspect
 KINDS = {
     "unusable": "entries of the listing that cannot be used",
     "corrupt": "images or labels that cannot be read",
-    "empty": "labels without any symbol",
+    "empty": "labels without any symbol (of words; in music they mean: nothing to read)",
     "symbols": "labels with symbols outside the charset",
     "too long": "labels longer than the frames of their image: CTC gives them no probability",
     "duplicate": "images that are there already, with the same label",
@@ -134,7 +134,8 @@ def _check_sample(
         return
     symbols = charset.split(sample.label)
     if not symbols:
-        report.add("empty", sample.name)
+        if not charset.allows_empty:
+            report.add("empty", sample.name)
         return
     unknown = charset.unknown(sample.label)
     if unknown:

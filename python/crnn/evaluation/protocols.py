@@ -31,7 +31,8 @@ class Protocol:
         manifest: the protocol is a list of images that no rule reproduces.
         listed: the names of that list, once given.
         digest: of the list's file.
-        spaced: symbols are separated by spaces, and all count; `symbols` says nothing.
+        spaced: symbols are separated by spaces, and all count; `symbols` says nothing. A label
+            without any is scored too: nothing is to be read.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Protocol:
         """Whether the sample called `name` with this label is scored."""
         if self.alphanumeric and not all(symbol in _ALPHANUMERIC for symbol in label):
             return False
-        if len(label) < self.least or not self.normalise(label):
+        if len(label) < self.least or not (self.normalise(label) or self.spaced):
             return False
         return self.listed is None or bool(_names_of(name) & self.listed)
 

@@ -115,7 +115,7 @@ class Score:
     def closeness(self) -> float:
         """1-NED: mean of 1 - edit distance / length of the longer text, in [0, 1]."""
         longer = (max(len(self._symbols(t)) for t in (o.truth, o.text)) for o in self.outcomes)
-        total = sum(1 - d / n for d, n in zip(self._distances, longer, strict=True))
+        total = sum(1 - d / max(1, n) for d, n in zip(self._distances, longer, strict=True))
         return total / max(1, self.count)
 
     @property

@@ -194,7 +194,7 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        per_symbol = float(losses.detach().sum() / batch.target_lengths.sum())
+        per_symbol = float(losses.detach().sum() / max(1, int(batch.target_lengths.sum())))
         labels = torch.split(batch.targets, batch.target_lengths.tolist())
         return per_symbol, self.health.observe(logits.detach(), [t.tolist() for t in labels])
 

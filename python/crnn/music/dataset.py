@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from crnn.charset import Charset
 from crnn.music.engrave import Engraver
 from crnn.music.melody import LEAST, MOST, melody
-from crnn.music.photo import Photographer, fragment, no_music, severity
+from crnn.music.negatives import Negatives
+from crnn.music.photo import Photographer, fragment, severity
 from crnn.synth.dataset import SyntheticImages
 from crnn.synth.geometry import Grey
 
 # Widths of batches as multiples of their height, in steps that keep distortion under 12 %.
 _RATIOS = (2.0, 2.5, 3.125, 4.0, 5.0, 6.25, 8.0, 10.0, 12.5, 15.5)
 
-_NO_MUSIC = 0.03  # share of images that hold none: what is no staff must read as nothing
+_NEGATIVES = 0.22  # share of images that are no fragment, and must read as nothing
 
 
 def widths(height: int) -> tuple[int, ...]:
@@ -26,7 +27,7 @@ def widths(height: int) -> tuple[int, ...]:
 
 
 class SyntheticMusic(SyntheticImages):
-    """Staff fragments; labels are pitches joined by spaces, empty where there is no music.
+    """Staff fragments; labels are pitches joined by spaces, empty for what is none (`Negatives`).
 
     Args:
         charset: encodes the labels.
@@ -51,6 +52,7 @@ class SyntheticMusic(SyntheticImages):
     ) -> None:
         super().__init__(charset, batch_size, seed, height, widths, warmup, difficulty)
         self.engraver, self.photographer = Engraver(), Photographer(backgrounds)
+        self.negatives = Negatives(self.engraver, self.photographer)
 
     def sample(self, index: int) -> tuple[NDArray[np.uint8], str]:
         """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
@@ -58,9 +60,15 @@ class SyntheticMusic(SyntheticImages):
         # Prints and scans are read too: a quarter of the images is nearly clean.
         share = 0.1 * rng.random() if rng.random() < 0.25 else severity(rng)
         difficulty = self.difficulty_at(index) * share
-        if rng.random() < _NO_MUSIC:
-            return self.photographer(no_music(rng), rng, difficulty), ""
+        if rng.random() < _NEGATIVES:
+            return self.negatives(rng, difficulty), ""
         # Short fragments first: CTC finds the notes of few sooner, and they cost less.
-        tune = melody(rng, LEAST + round((MOST - LEAST) * self.progress(index)))
+        return self.fragment(rng, difficulty, LEAST + round((MOST - LEAST) * self.progress(index)))
+
+    def fragment(
+        self, rng: np.random.Generator, difficulty: float, most: int = MOST
+    ) -> tuple[NDArray[np.uint8], str]:
+        """Image and label of a fragment of at most `most` notes."""
+        tune = melody(rng, most)
         sheet, pitches = fragment(self.engraver(tune, rng), tune, rng, difficulty)
         return self.photographer(sheet, rng, difficulty), " ".join(pitches)

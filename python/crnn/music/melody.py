@@ -19,6 +19,7 @@ PITCHES = tuple(NAMED["music"])
 _RANGE = (PITCHES.index("C4"), PITCHES.index("A5") + 1)
 LEAST, MOST = 3, 20  # notes of a fragment (section 3.4)
 
+_LOWEST = 26  # steps from C0 to A3, the first of `PITCHES`
 _VALUES = ("1", "2", "4", "8", "16")
 # How often each value comes, for kinds of tunes: even, hymn-like, lively, mixed, fast.
 _STYLES = (
@@ -30,6 +31,9 @@ _STYLES = (
 )
 _METERS = ("2/4", "3/4", "4/4", "6/8", "3/8", "2/2", "sym", "cut", "")
 _ENDS = ("single", "dbl", "end", "rptend", "invis")
+#: Steps from a note's place under the treble clef to the pitch that has this place under another,
+#: by the clef's letter and line.
+CLEFS = {"G2": 0, "F4": -12, "C3": -6, "C4": -8}
 
 
 @dataclass
@@ -38,7 +42,8 @@ class Melody:
 
     Attributes:
         mei: the whole melody.
-        pitches: of all its notes, in order.
+        pitches: of all its notes, in order, those of a chord from below; under another clef than
+            the treble clef, the names of their places on the staff.
         first, last: measures that the fragment begins and ends with, counted from 0.
         header: whether the fragment shows clef and signatures.
     """
@@ -60,6 +65,8 @@ class _Writer:
     rests: float
     flags: float  # share of short notes without beams
     signs: float  # share of notes with an accidental or an articulation
+    steps: int  # of `CLEFS`
+    chords: float  # share of notes with others above
     pitches: list[str] = field(default_factory=list)
     spans: list[str] = field(default_factory=list)  # slurs and fermatas of the open measure
 
@@ -85,9 +92,6 @@ class _Writer:
         )
 
     def _note(self, height: int, value: str) -> str:
-        pitch = PITCHES[height]
-        name, octave = pitch[0], pitch[1]
-        self.pitches.append(pitch)
         more = ""
         if self.rng.random() < self.dotted:
             more += ' dots="1"'
@@ -98,10 +102,19 @@ class _Writer:
             more += f' artic="{self.rng.choice(["stacc", "ten", "acc"])}"'
         if self.rng.random() < 0.03:
             more += f' stem.dir="{self.rng.choice(["up", "down"])}"'
-        number = len(self.pitches) - 1
-        return (
-            f'<note xml:id="n{number}" pname="{name.lower()}" oct="{octave}" dur="{value}"{more}/>'
-        )
+        if not self.chords or self.rng.random() >= self.chords:
+            return self._head(height, f' dur="{value}"{more}')
+        # Two to four heads, a second to a sixth apart.
+        apart = self.rng.choice([1, 2, 2, 3, 4, 5], int(self.rng.integers(1, 4)))
+        heights = height + np.concatenate([[0], np.cumsum(apart)])
+        heads = "".join(self._head(int(h), "") for h in heights if h < len(PITCHES))
+        return f'<chord dur="{value}">{heads}</chord>'
+
+    def _head(self, height: int, more: str) -> str:
+        number = len(self.pitches)
+        self.pitches.append(PITCHES[height])
+        octave, name = divmod(_LOWEST + height + self.steps, 7)
+        return f'<note xml:id="n{number}" pname="{"cdefgab"[name]}" oct="{octave}"{more}/>'
 
     def _span(self, first: int) -> None:
         """Perhaps a slur or a fermata over notes of the measure that begins with note `first`."""
@@ -112,14 +125,24 @@ class _Writer:
             self.spans.append(f'<fermata startid="#n{last}"/>')
 
 
-def melody(rng: Generator, most: int = MOST) -> Melody:
-    """Draw a melody whose fragment holds `LEAST` to `most` notes."""
+def melody(
+    rng: Generator, most: int = MOST, *, clef: str = "G2", chords: float = 0.0, whole: bool = False
+) -> Melody:
+    """Draw a melody whose fragment holds `LEAST` to `most` notes.
+
+    Args:
+        rng: the source of all chance.
+        most: see above.
+        clef: a name of `CLEFS`.
+        chords: share of notes to which others are added above.
+        whole: the fragment shows clef and signatures.
+    """
     count = int(rng.integers(LEAST, most + 1))
     low, high = _RANGE if rng.random() < 0.9 else (0, len(PITCHES))
     heights = _heights(count, low, high, rng)
     sizes = _measures(count, rng)
     # What comes before and after the fragment on the page, to be cropped away.
-    before = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
+    before = int(rng.integers(1, 4)) if rng.random() < 0.3 and not whole else 0
     after = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
     heights = [
         *_heights(before, low, high, rng), *heights, *_heights(after, low, high, rng),
@@ -132,6 +155,8 @@ def melody(rng: Generator, most: int = MOST) -> Melody:
         rests=float(rng.choice([0.0, 0.0, 0.05, 0.15])),
         flags=float(rng.choice([0.0, 0.2, 1.0])),
         signs=float(rng.choice([0.0, 0.0, 0.05, 0.15])),
+        steps=CLEFS[clef],
+        chords=chords,
     )
     measures, start = [], 0
     for i, size in enumerate(sizes):
@@ -140,8 +165,20 @@ def melody(rng: Generator, most: int = MOST) -> Melody:
         measures.append(writer.measure(i + 1, heights[start : start + size], right))
         start += size
     first, last = (1 if before else 0), len(sizes) - 1 - (1 if after else 0)
-    header = not before and bool(rng.random() < 0.75)
-    return Melody(_document(measures, rng), writer.pitches, first, last, header)
+    header = not before and bool(rng.random() < 0.75 or whole)
+    return Melody(_document(measures, clef, rng), writer.pitches, first, last, header)
+
+
+def empty(rng: Generator) -> Melody:
+    """A staff without notes: of rests, or of nothing but bar lines."""
+    count = int(rng.integers(1, 7))
+    rest = str(rng.choice(["<mRest/>", '<space dur="1"/>', '<rest dur="4"/><rest dur="2"/>']))
+    measures = [
+        f'<measure n="{i + 1}"><staff n="1"><layer n="1">{rest}</layer></staff></measure>'
+        for i in range(count)
+    ]
+    clef = str(rng.choice(list(CLEFS), p=[0.7, 0.2, 0.05, 0.05]))
+    return Melody(_document(measures, clef, rng), [], 0, count - 1, True)
 
 
 def _heights(count: int, low: int, high: int, rng: Generator) -> list[int]:
@@ -166,7 +203,7 @@ def _measures(count: int, rng: Generator) -> list[int]:
     return sizes
 
 
-def _document(measures: list[str], rng: Generator) -> str:
+def _document(measures: list[str], clef: str, rng: Generator) -> str:
     meter = str(rng.choice(_METERS))
     time = ""
     if meter in ("sym", "cut"):
@@ -180,6 +217,6 @@ def _document(measures: list[str], rng: Generator) -> str:
     return (
         '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv>'
         f'<score><scoreDef key.sig="{key}"{time}><staffGrp><staffDef n="1" lines="5" '
-        'clef.shape="G" clef.line="2"/></staffGrp></scoreDef><section>'
+        f'clef.shape="{clef[0]}" clef.line="{clef[1]}"/></staffGrp></scoreDef><section>'
         f"{''.join(measures)}</section></score></mdiv></body></music></mei>"
     )

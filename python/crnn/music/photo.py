@@ -23,7 +23,7 @@ from crnn.synth.glyphs import Mask
 
 Generator = np.random.Generator
 _LIMIT = (1800, 260)  # pixels of a picture
-_MARGIN = round(10 * SPACE)  # of canvas above, below and beside a staff
+MARGIN = round(10 * SPACE)  # of canvas above, below and beside a staff
 
 
 @dataclass
@@ -53,23 +53,23 @@ def fragment(
     first = 0 if melody.first == 0 else _after(engraving, engraving.bars[melody.first - 1])
     if melody.first:
         left = engraving.bars[melody.first - 1] - SPACE * rng.uniform(0.2, 0.6)
-    elif not melody.header:
+    elif not melody.header and engraving.notes:
         left = engraving.notes[0][0] - SPACE * rng.uniform(0.3, 1.2)
     last = len(engraving.notes)
     if melody.last + 1 < len(engraving.bars):
         right = engraving.bars[melody.last] + SPACE * rng.uniform(-0.4, 0.4)
         last = _after(engraving, right)
-    elif rng.random() < 0.3:  # cut off anywhere behind the last note
+    elif engraving.notes and rng.random() < 0.3:  # cut off anywhere behind the last note
         right = min(right, engraving.notes[-1][0] + SPACE * rng.uniform(2.0, 4.0))
     shown = engraving.notes[first:last]
     heads = [y for _, y in shown]
-    upper = min(top, min(heads) - 0.6 * SPACE) - SPACE * 0.3
-    lower = max(bottom, max(heads) + 0.6 * SPACE) + SPACE * 0.3
+    upper = min([top, *(y - 0.6 * SPACE for y in heads)]) - SPACE * 0.3
+    lower = max([bottom, *(y + 0.6 * SPACE for y in heads)]) + SPACE * 0.3
     if rng.random() < 0.85:  # all stems and beams too
         ink = np.flatnonzero(engraving.mask[:, max(0, int(left)) : int(right) + 1].any(axis=1))
         upper, lower = min(upper, float(ink[0])), max(lower, float(ink[-1]))
-    mask = np.pad(engraving.mask, _MARGIN)
-    box = (left + _MARGIN, upper + _MARGIN, right + _MARGIN, lower + _MARGIN)
+    mask = np.pad(engraving.mask, MARGIN)
+    box = (left + MARGIN, upper + MARGIN, right + MARGIN, lower + MARGIN)
     _neighbours(mask, box, rng, difficulty)
     # A crop shows what is beside it only where the page is turned.
     mask[:, : max(0, int(box[0] - SPACE))] = 0
@@ -92,7 +92,7 @@ def _neighbours(
         if rng.random() < 0.3 * difficulty:
             size = SPACE * rng.uniform(1.2, 2.5)
             y = edge - size if above else edge + SPACE * rng.uniform(0, 1.5)
-            _words(mask, box, y, size, rng)
+            words(mask, box, y, size, rng)
         if rng.random() < 0.2 * difficulty:
             shift = int(box[3] - box[1] + SPACE * rng.uniform(0.8, 3))
             shifted = np.roll(np.roll(own, -shift if above else shift, 0), rng.integers(-90, 90), 1)
@@ -100,7 +100,7 @@ def _neighbours(
             mask[rows] = np.maximum(mask[rows], shifted[rows])
 
 
-def _words(
+def words(
     mask: Mask, box: tuple[float, float, float, float], y: float, size: float, rng: Generator
 ) -> None:
     """Chord names, lyrics or numbers along the staff."""
@@ -119,17 +119,6 @@ def _words(
 def severity(rng: Generator) -> float:
     """How hard a picture is, among those that are no scans: a share of the full difficulty."""
     return float(rng.uniform(0.3, 1.0))
-
-
-def no_music(rng: Generator) -> Sheet:
-    """A page without a staff: empty, or with words."""
-    height, width = round(rng.uniform(6, 20) * SPACE), round(rng.uniform(20, 90) * SPACE)
-    mask = np.zeros((height, width), np.uint8)
-    box = (0.0, 0.0, float(width), float(height))
-    for y in np.arange(0.0, height, SPACE * 2.5):
-        if rng.random() < 0.4:
-            _words(mask, box, y, SPACE * rng.uniform(1.2, 2.5), rng)
-    return Sheet(mask, box, SPACE)
 
 
 class Photographer:
@@ -175,6 +164,21 @@ class Photographer:
         unit = 2.2 * view.scale * sheet.space
         return photograph(image, unit, contrast, rng, difficulty)
 
+    def scenery(self, shape: tuple[int, ...], rng: Generator) -> Grey:
+        """A part of a photograph, of this shape.
+
+        Raises:
+            ValueError: there are no photographs.
+        """
+        if not self.backgrounds:
+            raise ValueError("scenery: backgrounds must hold a photograph, got none")
+        photo = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
+        height = int(rng.integers(min(24, photo.shape[0]), photo.shape[0] + 1))
+        width = min(photo.shape[1], max(24, height * shape[1] // shape[0]))
+        y = int(rng.integers(photo.shape[0] - height + 1))
+        x = int(rng.integers(photo.shape[1] - width + 1))
+        return _resized(photo[y : y + height, x : x + width], shape)
+
     def _page(
         self,
         shape: tuple[int, ...],
@@ -187,12 +191,7 @@ class Photographer:
         page = np.full(shape, paper, np.float32)
         draw = rng.random()
         if self.backgrounds and draw < 0.45 * difficulty:
-            photo = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
-            height = int(rng.integers(min(24, photo.shape[0]), photo.shape[0] + 1))
-            width = min(photo.shape[1], max(24, height * shape[1] // shape[0]))
-            y = int(rng.integers(photo.shape[0] - height + 1))
-            x = int(rng.integers(photo.shape[1] - width + 1))
-            pattern = _resized(photo[y : y + height, x : x + width], shape)
+            pattern = self.scenery(shape, rng)
         elif draw < 0.75 * difficulty:
             coarse = rng.random((int(rng.integers(2, 9)), int(rng.integers(2, 30))), np.float32)
             pattern = _resized(coarse, shape)

@@ -4,7 +4,8 @@ One line for each image: file, text, confidence. The confidence is the probabili
 given the image, by the exact sum over all alignments.
 
 A folder stands for all images below it. An image that cannot be read is reported on stderr, and
-the others are read all the same.
+the others are read all the same. With a model for music, so is one without a melody, or with one
+that is doubtful; its line is printed nevertheless.
 
 exit status: 0 all images were read, 1 some were not, 2 nothing could start (arguments, model,
 lexicon).
@@ -36,6 +37,8 @@ EXAMPLES = """\
 # Lines are aligned in groups: a group is printed as soon as it is read.
 _GROUP = 128
 _BAR_AFTER = 2.0  # seconds; shorter runs show no progress bar
+_DOUBTFUL = 0.5  # a melody read with less may be none
+_NAMED = 5  # images in one line of advice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from crnn.cli import CommandError
+    from crnn.music.notation import is_music
     from crnn.recognizer import Recognizer
 
     try:
@@ -118,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
         delta=args.delta,
     )
     count = failed = 0
+    advice = _MusicAdvice() if is_music(recognizer.charset.symbols) else None
     write = _WRITERS[args.format]
     for group in _progress(readings, args.paths):
         for reading in group:
@@ -125,10 +130,43 @@ def run(args: argparse.Namespace) -> int:
             if reading.error is not None:
                 failed += 1
                 print(f"crnn: {_printable(reading.error)}", file=sys.stderr)
+            elif advice is not None:
+                advice.note(reading)
         write([r for r in group if r.error is not None or r.confidence >= args.min_confidence])
+    if advice is not None:
+        advice.print()
     if failed:
         print(f"crnn: {failed} of {count} images could not be read", file=sys.stderr)
     return 1 if failed else 0
+
+
+class _MusicAdvice:
+    """Gathers the images in which a model found no melody, or a doubtful one."""
+
+    def __init__(self) -> None:
+        self._without: list[str] = []
+        self._doubtful: list[str] = []
+
+    def note(self, reading: Reading) -> None:
+        if not reading.text:
+            self._without.append(reading.source)
+        elif reading.confidence < _DOUBTFUL:
+            self._doubtful.append(reading.source)
+
+    def print(self) -> None:
+        """Say what to do, on stderr."""
+        for found, what in (
+            (self._without, "no melody found"),
+            (self._doubtful, f"pitches read with a confidence below {_DOUBTFUL}"),
+        ):
+            if found:
+                shown = ", ".join(map(_printable, found[:_NAMED]))
+                more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+                print(
+                    f"crnn: {what} in {shown}{more}: an image must show one staff with a treble "
+                    "clef, upright and without chords; turn the photo, or crop it to one staff",
+                    file=sys.stderr,
+                )
 
 
 def _check_notation(args: argparse.Namespace, recognizer: Recognizer) -> None:

@@ -89,6 +89,18 @@ def test_notation_is_read_back(pitches: list[str], title: str) -> None:
     assert work == title.replace("\n", "")
 
 
+@pytest.mark.parametrize("pitches", [PITCHES, ["C4"], ["G2", "B7"], []])
+def test_music21_reads_the_same(pitches: list[str]) -> None:
+    """A second parser; a melody without notes is one rest under a treble clef."""
+    music21 = pytest.importorskip("music21")
+    for text, kind in ((to_abc(pitches, "a"), "abc"), (to_musicxml(pitches, "a"), "musicxml")):
+        score = music21.converter.parse(text, format=kind)
+        assert [note.nameWithOctave for note in score.recurse().notes] == pitches
+        assert len(list(score.recurse().notesAndRests)) == max(1, len(pitches))
+        assert score.metadata.title == "a"
+        assert score.recurse().getElementsByClass(music21.clef.TrebleClef)
+
+
 def test_notation_of_words_is_refused() -> None:
     assert is_music(PITCHES)
     assert not is_music(NAMED["36"])
@@ -144,6 +156,29 @@ def test_what_is_no_fragment_is_read_as_something(model: Path, image: Image.Imag
     assert set(reading.text.split()) <= set(PITCHES)
 
 
+def test_read_says_what_to_do_without_a_melody(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank = tmp_path / "blank.png"
+    Image.new("L", (300, 80), 255).save(blank)
+    assert main(["read", "--model", "music", str(blank)]) == 0
+    out, err = capsys.readouterr()
+    assert str(blank) in out
+    assert f"crnn: no melody found in {blank}: an image must show one staff" in err
+    assert "turn the photo, or crop it to one staff" in err
+    many = [tmp_path / f"{i}.png" for i in range(7)]
+    for path in many:
+        staff(400).save(path)
+    assert main(["read", "--model", str(model), *map(str, many)]) == 0  # random weights
+    out, err = capsys.readouterr()
+    assert out.count(".png") == 7
+    assert f"pitches read with a confidence below 0.5 in {many[0]}" in err
+    assert "4.png and 2 more: an image must show" in err
+    words = str(save_tiny(tmp_path / "words.safetensors"))
+    assert main(["read", "--model", words, str(blank)]) == 0
+    assert "melody" not in capsys.readouterr().err
+
+
 # ---- evaluation -------------------------------------------------------------------------------
 
 
@@ -173,6 +208,18 @@ def test_pitches_are_the_symbols_that_count(tmp_path: Path) -> None:
     assert str(load_run(tmp_path / "run.json")[0]) == str(score)
 
 
+def test_nothing_to_read_counts_too() -> None:
+    outcomes = (outcome("", ""), outcome("", "C4 D4"), outcome("C4", ""))
+    score = Score("data", "model", "music", "none", "", outcomes, spaced=True)
+    assert score.accuracy == pytest.approx(1 / 3)
+    assert score.average_distance == 1
+    assert score.closeness == pytest.approx(1 / 3)
+    assert score.by_length() == {0: (1, 2), 1: (0, 1)}
+    assert score.confusions()["", "C4"] == 1
+    nothing = Score("data", "model", "music", "none", "", outcomes[:1], spaced=True)
+    assert (nothing.accuracy, nothing.closeness, nothing.character_error_rate) == (1, 1, 0)
+
+
 def test_intervals_of_a_mean() -> None:
     """Of many values, that of the normal distribution."""
     values = np.random.default_rng(1).poisson(0.4, 400).tolist()
@@ -185,7 +232,7 @@ def test_intervals_of_a_mean() -> None:
 
 def test_spaces_between_pitches_do_not_count() -> None:
     assert PROTOCOLS["music"].normalise(" C4  F5\n") == "C4 F5"
-    assert not PROTOCOLS["music"].scores("x", " ")
+    assert PROTOCOLS["music"].scores("x", " ")  # nothing is to be read
 
 
 def test_synthesized_is_the_clean_set_seen_worse(fragments: Path) -> None:

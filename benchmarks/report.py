@@ -101,6 +101,19 @@ def music_table(lines: list[Line]) -> str:
     return "\n".join([*rows, "", _footer(lines)])
 
 
+def bad_music_table(lines: list[Line]) -> str:
+    """Each kind of picture: how many read as nothing, and how many as pitches with confidence."""
+    rows = ["| picture | drawn by | count | read as nothing % | read with confidence % | right % |"]
+    rows.append("|---|---|---:|---:|---:|---:|")
+    for line in lines:
+        shares = (f"{100 * line[k] / line['count']:.0f}" for k in ("empty", "confident", "right"))
+        case = line["case"]
+        rows.append(
+            f"| {case['images']} | {case['drawn by']} | {line['count']} | {' | '.join(shares)} |"
+        )
+    return "\n".join([*rows, "", _footer(lines)])
+
+
 def lexicon_table(lines: list[Line]) -> str:
     """Each kind of posteriors and method: what is read, and how long an image takes."""
     rows = [
@@ -163,6 +176,7 @@ def decode_table(lines: list[Line]) -> str:
 
 TABLES: dict[str, Callable[[list[Line]], str]] = {
     "accuracy": accuracy_table,
+    "bad_music": bad_music_table,
     "bk_tree": peers_table,
     "decode": decode_table,
     "lexicon": lexicon_table,

@@ -54,6 +54,17 @@ def greedy_decode(
 def beam_decode(
     frames: _Frames, blank: int, beam: int, n_best: int, cutoff: float, num_threads: int, /
 ) -> list[list[tuple[list[int], float]]]: ...
+def align(
+    frames: _Frames,
+    labels: list[list[int]],
+    blank: int,
+    num_threads: int,
+    occupancy: int,  # float64, [2 L + 1, frames] of each sample; 0 if not wanted
+    /,
+) -> list[tuple[float, float, list[tuple[int, int]]]]: ...
+def replacement_log_probs(
+    frames: _Frames, labels: list[list[int]], blank: int, num_threads: int, out: int, /
+) -> None: ...
 def label_log_probs(
     frames: _Frames, labels: list[list[int]], blank: int, num_threads: int, out: int, /
 ) -> None: ...

@@ -24,6 +24,7 @@ if _C.version != __version__:
 
 from crnn_ext._build import BuildInfo, CudaDevice, build_info
 from crnn_ext._cuda import CudaError
+from crnn_ext.alignment import Alignment, align, replacement_log_probs
 from crnn_ext.ctc import CTCLoss, ctc_loss, release_memory
 from crnn_ext.language_model import LanguageModel
 from crnn_ext.lexicon import Lexicon, LexiconMethod, LexiconResult, ScoredWord
@@ -42,6 +43,7 @@ built_with_cuda: bool = _C.built_with_cuda
 
 __all__ = [
     "LSTM",
+    "Alignment",
     "BKTree",
     "BeamResult",
     "BuildInfo",
@@ -55,6 +57,7 @@ __all__ = [
     "LexiconResult",
     "ScoredWord",
     "__version__",
+    "align",
     "beam_decode",
     "build_info",
     "built_with_cuda",
@@ -64,4 +67,5 @@ __all__ = [
     "greedy_decode",
     "label_log_probs",
     "release_memory",
+    "replacement_log_probs",
 ]

@@ -1,9 +1,9 @@
-"""What the decoders have in common: checked log-probabilities and lengths, ready for `_C`."""
+"""What the decoders have in common: checked log-probabilities, lengths, labels, ready for `_C`."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,3 +82,20 @@ def check_lengths(op: str, lengths: Lengths, T: int, N: int) -> Tensor:
         n = int(wrong[0])
         fail(op, "lengths", f"lie in [0, {T}]", f"{int(values[n])} for sample {n}")
     return values
+
+
+def check_labels(
+    op: str, labels: Sequence[Sequence[int]], classes: int, blank: int
+) -> list[list[int]]:
+    """Sequences of classes other than the blank, as `_C` takes them."""
+    checked = []
+    for k, label in enumerate(labels):
+        if isinstance(label, str) or not isinstance(label, Iterable):
+            fail_type(op, "labels", "hold sequences of classes", label)
+        values = [operator.index(value) for value in label]
+        for value in values:
+            if not 0 <= value < classes or value == blank:
+                rule = f"hold classes in [0, {classes}) other than the blank {blank}"
+                fail(op, "labels", rule, f"{value} in label {k}")
+        checked.append(values)
+    return checked

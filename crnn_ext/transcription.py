@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from crnn_ext import _C, _cuda, _greedy_cuda
-from crnn_ext._check import fail, fail_type
-from crnn_ext._frames import Lengths, check_frames
+from crnn_ext._check import fail
+from crnn_ext._frames import Lengths, check_frames, check_labels
 
 
 @dataclass(frozen=True)
@@ -188,24 +188,8 @@ def label_log_probs(
     """
     op = "label_log_probs"
     frames = check_frames(op, log_probs, lengths, blank)
-    checked = _check_labels(op, labels, frames.log_probs.shape[2], frames.blank)
+    checked = check_labels(op, labels, frames.log_probs.shape[2], frames.blank)
     out = torch.empty((frames.log_probs.shape[1], len(checked)), dtype=torch.float64)
     threads = torch.get_num_threads()
     _C.label_log_probs(frames.args, checked, frames.blank, threads, out.data_ptr())
     return out if frames.batched else out[0]
-
-
-def _check_labels(
-    op: str, labels: Sequence[Sequence[int]], classes: int, blank: int
-) -> list[list[int]]:
-    checked = []
-    for k, label in enumerate(labels):
-        if isinstance(label, str) or not isinstance(label, Iterable):
-            fail_type(op, "labels", "hold sequences of classes", label)
-        values = [operator.index(value) for value in label]
-        for value in values:
-            if not 0 <= value < classes or value == blank:
-                rule = f"hold classes in [0, {classes}) other than the blank {blank}"
-                fail(op, "labels", rule, f"{value} in label {k}")
-        checked.append(values)
-    return checked

@@ -1,8 +1,9 @@
-// Greedy reading and equation 1.
+// Greedy reading, beam search, equation 1 and alignment.
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.h"
 #include "bindings/frames.h"
+#include "transcription/alignment.h"
 #include "transcription/beam.h"
 #include "transcription/greedy.h"
 #include "transcription/label_prob.h"
@@ -20,6 +21,12 @@ WordList label_list(const std::vector<std::vector<uint32_t>>& labels) {
   return list;
 }
 
+py::list span_list(const std::vector<Span>& spans) {
+  py::list list;
+  for (const Span& span : spans) list.append(py::make_tuple(span.begin, span.end));
+  return list;
+}
+
 py::list py_greedy_decode(const Frames& frames, int64_t blank, int num_threads) {
   std::vector<GreedyReading> readings;
   {
@@ -28,9 +35,7 @@ py::list py_greedy_decode(const Frames& frames, int64_t blank, int num_threads) 
   }
   py::list list;
   for (const GreedyReading& reading : readings) {
-    py::list spans;
-    for (const Span& span : reading.spans) spans.append(py::make_tuple(span.begin, span.end));
-    list.append(py::make_tuple(reading.labels, reading.log_prob, spans));
+    list.append(py::make_tuple(reading.labels, reading.log_prob, span_list(reading.spans)));
   }
   return list;
 }
@@ -63,6 +68,33 @@ void py_label_log_probs(const Frames& frames, const std::vector<std::vector<uint
   label_log_probs(batch, list, blank, num_threads, reinterpret_cast<double*>(out));
 }
 
+py::list py_align(const Frames& frames, const std::vector<std::vector<uint32_t>>& labels,
+                  int64_t blank, int num_threads, uintptr_t occupancy) {
+  const WordList list = label_list(labels);
+  const FrameBatch batch = frame_batch(frames);
+  std::vector<LabelAlignment> alignments;
+  {
+    py::gil_scoped_release release;
+    greedy_decode("align", batch, blank, num_threads);  // for its check of the values
+    alignments = align(batch, list, blank, num_threads, reinterpret_cast<double*>(occupancy));
+  }
+  py::list result;
+  for (const LabelAlignment& one : alignments) {
+    result.append(py::make_tuple(one.log_prob, one.path_log_prob, span_list(one.spans)));
+  }
+  return result;
+}
+
+void py_replacement_log_probs(const Frames& frames,
+                              const std::vector<std::vector<uint32_t>>& labels, int64_t blank,
+                              int num_threads, uintptr_t out) {
+  const WordList list = label_list(labels);
+  const FrameBatch batch = frame_batch(frames);
+  py::gil_scoped_release release;
+  greedy_decode("replacement_log_probs", batch, blank, num_threads);  // likewise
+  replacement_log_probs(batch, list, blank, num_threads, reinterpret_cast<double*>(out));
+}
+
 }  // namespace
 
 void bind_transcription(py::module_& m) {
@@ -71,9 +103,11 @@ void bind_transcription(py::module_& m) {
     collapse(path.data(), static_cast<int64_t>(path.size()), blank, labels, nullptr);
     return labels;
   });
+  m.def("align", &py_align);
   m.def("beam_decode", &py_beam_decode);
   m.def("greedy_decode", &py_greedy_decode);
   m.def("label_log_probs", &py_label_log_probs);
+  m.def("replacement_log_probs", &py_replacement_log_probs);
 }
 
 }  // namespace crnn

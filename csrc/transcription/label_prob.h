@@ -7,11 +7,11 @@
 
 #include "text/word_list.h"
 #include "transcription/frames.h"
+#include "transcription/wide.h"
 
 namespace crnn {
 
-// Scores any number of labels against one sample. No path underflows: each state is a double with
-// an exponent of its own.
+// Scores any number of labels against one sample. No path underflows.
 class LabelScorer {
  public:
   LabelScorer(const FrameView& frames, int64_t blank);
@@ -21,25 +21,10 @@ class LabelScorer {
   double log_prob(Units label);
 
  private:
-  // mantissa * 2^(512 exponent), mantissa 0 or in [2^-256, 2^256): the exponent changes so rarely
-  // that sums and products cost little more than those of doubles.
-  struct Wide {
-    double mantissa = 0;
-    int64_t exponent = 0;
-  };
-  static Wide from_log(double x);
-  static double to_log(Wide x);
-  static Wide add(Wide a, Wide b);
-  static Wide multiply(Wide a, Wide b);
-
-  // The probabilities of a class over the frames, computed when a label first asks for them.
-  const Wide* column(uint32_t label);
-
-  FrameView frames_;
-  uint32_t blank_;
-  std::vector<std::vector<Wide>> columns_;  // [C][frames], empty until asked for
-  std::vector<const Wide*> emissions_;      // [L]
-  std::vector<Wide> alpha_;                 // [U]
+  Emissions probabilities_;
+  int64_t frames_, blank_;
+  std::vector<const Wide*> emissions_;  // [L]
+  std::vector<Wide> alpha_;             // [U]
 };
 
 // out [N, K]: log p(labels[k] | sample n). The frames must have passed greedy_decode's check.

@@ -6,6 +6,7 @@
 
 #include "batch.h"
 #include "check.h"
+#include "transcription/alignment.h"
 #include "transcription/greedy.h"
 #include "transcription/label_prob.h"
 
@@ -94,4 +95,47 @@ TEST(transcription, label_probabilities_far_below_the_range_of_a_double) {
   std::vector<double> got(4);
   label_log_probs(batch.view(), labels, 0, 2, got.data());
   for (double value : got) CHECK(std::isfinite(value) && value < -1000);
+}
+
+TEST(transcription, alignment_holds_every_frame_once) {
+  Batch batch(9, 4, 5, 6);
+  batch.lengths = {9, 0, 4, 7};
+  const WordList labels = list({{1, 1, 2}, {}, {3, 4, 3, 4}, {}});
+  std::vector<double> gamma(7 * 9 + 9 * 4 + 7);
+  const std::vector<LabelAlignment> results = align(batch.view(), labels, 0, 3, gamma.data());
+  const double* part = gamma.data();
+  for (int64_t n = 0; n < batch.N; ++n) {
+    const int64_t U = 2 * labels[n].size + 1, T = batch.lengths[static_cast<size_t>(n)];
+    for (int64_t t = 0; t < T; ++t) {
+      double sum = 0;
+      for (int64_t u = 0; u < U; ++u) sum += part[u * T + t];
+      CHECK(std::abs(sum - 1) < 1e-12);
+    }
+    part += U * T;
+    const LabelAlignment& result = results[static_cast<size_t>(n)];
+    CHECK(result.path_log_prob <= result.log_prob && std::isfinite(result.path_log_prob));
+    CHECK_EQUAL(result.spans.size(), static_cast<size_t>(labels[n].size));
+  }
+}
+
+TEST(transcription, replacements_equal_the_label_with_each_symbol) {
+  Batch batch(6, 3, 4, 7);
+  batch.lengths = {6, 3, 0};
+  const WordList labels = list({{1, 3, 1}, {2, 2}, {1}});
+  std::vector<double> got(6 * 4);
+  replacement_log_probs(batch.view(), labels, 0, 2, got.data());
+  size_t at = 0;
+  for (int64_t n = 0; n < batch.N; ++n) {
+    LabelScorer scorer(FrameView(batch.view(), n), 0);
+    for (int64_t i = 0; i < labels[n].size; ++i) {
+      for (uint32_t c = 0; c < 4; ++c) {
+        std::vector<uint32_t> label(labels[n].data, labels[n].data + labels[n].size);
+        if (c == 0) label.erase(label.begin() + i);
+        if (c != 0) label[static_cast<size_t>(i)] = c;
+        const double p = scorer.log_prob({label.data(), static_cast<int64_t>(label.size())});
+        CHECK(p == got[at] || std::abs(p - got[at]) < 1e-12);
+        ++at;
+      }
+    }
+  }
 }

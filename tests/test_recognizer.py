@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -86,9 +87,9 @@ def assert_same(found: list[Reading], expected: list[Reading]) -> None:
     for a, b in zip(found, expected, strict=True):
         assert (a.text, a.error) == (b.text, b.error)
         assert a.confidence == pytest.approx(b.confidence, rel=1e-3, abs=1e-12)
-        assert [(s.text, s.frames, s.box) for s in a.symbols] == [
-            (s.text, s.frames, s.box) for s in b.symbols
-        ]
+        assert [(s.text, s.frames) for s in a.symbols] == [(s.text, s.frames) for s in b.symbols]
+        for one, other in zip(a.symbols, b.symbols, strict=True):
+            assert one.box == pytest.approx(other.box, rel=1e-3)
 
 
 # ---- batches ----------------------------------------------------------------------------------
@@ -182,23 +183,44 @@ def test_symbols_lie_in_order_in_the_image(reader: Recognizer) -> None:
 def test_a_box_is_where_its_frames_are_centred(reader: Recognizer) -> None:
     # 400 x 64 is halved; a frame is 4 columns of that, 8 of the original.
     reading = reader.read(picture(3, 400, 64))
-    symbol = next(s for s in reading.symbols if s.frames[0] > 0)
-    start, end = symbol.frames
-    first, last = (sum(reader.model.receptive_field(t)) / 2 for t in (start, end - 1))
-    assert symbol.box == (2 * (first - 2), min(400.0, 2 * (last + 2)))
+    centre = sum(reader.model.receptive_field(0)) / 2
+    for symbol in reading.symbols:
+        start, end = symbol.span
+        assert end - start >= 1 - 1e-9  # every path takes a frame for it
+        left, right = (2 * (centre - 2 + 4 * edge) for edge in (start, end))
+        assert symbol.box == pytest.approx((max(left, 0.0), min(400.0, right)))
+
+
+def test_alternatives(reader: Recognizer) -> None:
+    plain = reader.read(picture(3))
+    assert all(s.alternatives == () for s in plain.symbols)
+    reading = reader.read(picture(3), alternatives=100)
+    assert [dataclasses.replace(s, alternatives=()) for s in reading.symbols] == [*plain.symbols]
+    for symbol in reading.symbols:
+        assert {symbol.text, *(a.text for a in symbol.alternatives)} == {*"abcdefgh", ""}
+        others = [a.probability for a in symbol.alternatives]
+        assert others == sorted(others, reverse=True)
+        assert symbol.confidence + sum(others) == pytest.approx(1.0)
+    best = reader.read(picture(3), alternatives=2)
+    assert [s.alternatives for s in best.symbols] == [s.alternatives[:2] for s in reading.symbols]
+    with pytest.raises(ValueError, match=r"^read: alternatives must be at least 0, got -1$"):
+        reader.read(picture(3), alternatives=-1)
 
 
 def test_json(reader: Recognizer) -> None:
-    reading = reader.read(picture(3))
+    reading = reader.read(picture(3), alternatives=1)
     fields = json.loads(reading.to_json())
     assert fields == reading.to_dict()
     assert set(fields) == {"source", "text", "confidence", "symbols", "error"}
     symbol = reading.symbols[0]
+    (other,) = symbol.alternatives
     assert fields["symbols"][0] == {
         "text": symbol.text,
         "confidence": symbol.confidence,
         "frames": list(symbol.frames),
+        "span": list(symbol.span),
         "box": list(symbol.box),
+        "alternatives": [{"text": other.text, "probability": other.probability}],
     }
 
 

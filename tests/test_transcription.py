@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from crnn.alignment import align
 from crnn.charset import Charset
 from crnn.transcription import Transcriber
-from crnn_ext import Lexicon, collapse
+from crnn_ext import Lexicon, collapse, label_log_probs
 
 
 def test_confidence_is_equation_1_by_enumeration() -> None:
@@ -36,33 +34,32 @@ def test_nothing_read_has_the_probability_of_nothing() -> None:
     logits[:, :, 0] = 5.0
     (transcript,) = Transcriber(Charset("ab"))(logits, torch.tensor([6]))
     assert transcript is not None
-    assert (transcript.labels, transcript.spans, transcript.peaks) == ([], [], [])
+    assert (transcript.labels, transcript.alignment.spans) == ([], [])
+    assert (transcript.confidences, transcript.alternatives) == ([], [])
     blank = float(logits.double().softmax(2)[0, 0, 0])
     assert transcript.probability == pytest.approx(blank**6, rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_alignment_is_the_best_of_all_paths(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    log_probs = np.log(rng.dirichlet(np.ones(3), 6))
-    labels = [[], [1], [1, 1], [2, 1, 2], [1, 2], [2, 2, 1], [1, 1, 1], [2]][seed]
-    best = max(
-        (path for path in itertools.product(range(3), repeat=6) if collapse(path) == labels),
-        key=lambda path: sum(log_probs[t, c] for t, c in enumerate(path)),
-    )
-    spans = align(log_probs, labels)
-    runs = [
-        [t for t, _ in run]
-        for c, run in itertools.groupby(enumerate(best), key=lambda pair: pair[1])
-        if c != 0
-    ]
-    assert spans == [(run[0], run[-1] + 1) for run in runs]
-
-
-def test_alignment_needs_a_frame_for_each_symbol_and_repeat() -> None:
-    assert align(np.zeros((3, 2)), [1, 1]) == [(0, 1), (2, 3)]
-    with pytest.raises(ValueError, match=r"^align: log_probs must have at least 3 frames, got 2$"):
-        align(np.zeros((2, 2)), [1, 1])
+@pytest.mark.parametrize("lexicon", [None, Lexicon(["abc", "cab", "aab"], "abc")])
+def test_symbols_are_as_probable_as_their_text_among_its_neighbours(
+    lexicon: Lexicon | None,
+) -> None:
+    logits = torch.randn(7, 4, 4, generator=torch.Generator().manual_seed(4)) * 2
+    lengths = torch.tensor([7, 5, 6, 1])
+    transcripts = Transcriber(Charset("abc"), lexicon, alternatives=9)(logits, lengths)
+    for n, transcript in enumerate(transcripts):
+        assert transcript is not None
+        frames = logits[: lengths[n], n].log_softmax(1)
+        for i, own in enumerate(transcript.labels):
+            before, after = transcript.labels[:i], transcript.labels[i + 1 :]
+            texts = [[*before, *([c] if c else []), *after] for c in range(4)]
+            choices = label_log_probs(frames, texts).softmax(0).tolist()
+            assert transcript.confidences[i] == pytest.approx(choices[own], rel=1e-9)
+            others = sorted((p, c) for c, p in enumerate(choices) if c != own)[::-1]
+            assert [c for c, _ in transcript.alternatives[i]] == [c for _, c in others]
+            assert [p for _, p in transcript.alternatives[i]] == pytest.approx(
+                [p for p, _ in others], rel=1e-9, abs=1e-12
+            )
 
 
 def test_logits_that_are_not_finite_fail_their_image_only() -> None:

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from crnn.images import ImageError, Preprocessing
     from crnn.model import CRNN, PRESETS, ModelConfig
     from crnn.pretrained import pretrained_models
-    from crnn.reading import Reading, Symbol
+    from crnn.reading import Alternative, Reading, Symbol
     from crnn.recognizer import Recognizer
 
 # Imported when first used: `crnn --help` must not wait for torch.
 _HOME = {
+    "Alternative": "reading",
     "CRNN": "model",
     "PRESETS": "model",
     "Charset": "charset",
@@ -38,6 +39,7 @@ _HOME = {
 __all__ = [
     "CRNN",
     "PRESETS",
+    "Alternative",
     "Charset",
     "CheckpointError",
     "ImageError",

@@ -9,22 +9,44 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """What else could stand in the place of a symbol.
+
+    Attributes:
+        text: another symbol, or empty for none at all.
+        probability: of it, in [0, 1], if all other symbols are right.
+    """
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Symbol:
     """One symbol of a reading.
 
     Attributes:
         text: the symbol.
-        confidence: the highest probability that the network gives it in any one of its frames.
-        frames: (start, end) of the frames that say it, end exclusive.
-        box: (left, right) in pixels of the original image, upright: the columns on which those
-            frames are centred. CTC needs only one frame to say a symbol, so the box lies on the
-            symbol but is often narrower.
+        confidence: its probability, in [0, 1], if all other symbols are right: p(text | image)
+            in proportion to the sum of that over all texts that have another symbol, or none, in
+            this place. Exact, over all paths and whatever the lexicon.
+        frames: (start, end) of the frames that say it, end exclusive, on the most probable path
+            that reads the text.
+        span: the expected (start, end) of its frames over all paths that read the text, in
+            proportion to their probability.
+        box: (left, right) in pixels of the original image, upright: the columns on which the
+            frames of `span` are centred. CTC needs only one frame to say a symbol, so the box
+            lies on the symbol but is often narrower.
+        alternatives: the most probable others in its place, best first; as many as were asked
+            for.
     """
 
     text: str
     confidence: float
     frames: tuple[int, int]
+    span: tuple[float, float]
     box: tuple[float, float]
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,7 @@ class Reading:
         """A plain form for JSON."""
         fields = dataclasses.asdict(self)
         fields["symbols"] = [
-            {**symbol, "frames": list(symbol["frames"]), "box": list(symbol["box"])}
+            {name: list(v) if isinstance(v, tuple) else v for name, v in symbol.items()}
             for symbol in fields["symbols"]
         ]
         return fields

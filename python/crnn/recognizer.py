@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 import crnn_ext
 from crnn import checkpoint as checkpoints
 from crnn import images
 from crnn.images import ImageError, Prepared, Source
 from crnn.pretrained import model_file
-from crnn.reading import Reading, Symbol
+from crnn.reading import Alternative, Reading, Symbol
 from crnn.transcription import Transcriber, Transcript, make_lexicon
 
-__all__ = ["Reading", "Recognizer", "Symbol"]
+__all__ = ["Alternative", "Reading", "Recognizer", "Symbol"]
 
 _Pathlike: TypeAlias = "str | os.PathLike[str]"
 _Words: TypeAlias = "crnn_ext.Lexicon | str | os.PathLike[str] | Iterable[str] | None"
@@ -78,6 +79,7 @@ class Recognizer:
         lexicon: _Words = ...,
         method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
+        alternatives: int = ...,
         strict: bool | None = ...,
     ) -> Reading: ...
     @overload
@@ -89,6 +91,7 @@ class Recognizer:
         lexicon: _Words = ...,
         method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
+        alternatives: int = ...,
         strict: bool | None = ...,
     ) -> Reading | Any: ...
     @overload
@@ -100,6 +103,7 @@ class Recognizer:
         lexicon: _Words = ...,
         method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
+        alternatives: int = ...,
         strict: bool | None = ...,
     ) -> list[Reading]: ...
     def read(
@@ -110,6 +114,7 @@ class Recognizer:
         lexicon: _Words = None,
         method: crnn_ext.LexiconMethod = "exact",
         delta: int = 3,
+        alternatives: int = 0,
         strict: bool | None = None,
     ) -> Reading | list[Reading]:
         """Read one image or many.
@@ -126,6 +131,7 @@ class Recognizer:
                 without lexicon (equation 2). Where there is no word to be found that reading is
                 kept.
             delta: the largest edit distance of "bk-tree".
+            alternatives: how many other symbols `Symbol.alternatives` is to name for each symbol.
             strict: whether an image that cannot be read raises. By default it does if it is the
                 only one; among several it gets a `Reading` with `error` set, and the others are
                 read.
@@ -141,7 +147,14 @@ class Recognizer:
         several = _is_several(source) or _is_folder(source)
         sources: Any = source if _is_several(source) else [source]
         readings = list(
-            self.stream(sources, batch_size=batch_size, lexicon=lexicon, method=method, delta=delta)
+            self.stream(
+                sources,
+                batch_size=batch_size,
+                lexicon=lexicon,
+                method=method,
+                delta=delta,
+                alternatives=alternatives,
+            )
         )
         for reading in readings:
             if reading.error is not None and (not several if strict is None else strict):
@@ -156,6 +169,7 @@ class Recognizer:
         lexicon: _Words = None,
         method: crnn_ext.LexiconMethod = "exact",
         delta: int = 3,
+        alternatives: int = 0,
     ) -> Iterator[Reading]:
         """`read` for more images than fit in memory: yields in order, while it reads.
 
@@ -170,8 +184,10 @@ class Recognizer:
             )
         if delta < 0:
             raise ValueError(f"read: delta must be at least 0, got {delta}")
+        if alternatives < 0:
+            raise ValueError(f"read: alternatives must be at least 0, got {alternatives}")
         words = None if lexicon is None else self.lexicon(lexicon)
-        transcriber = Transcriber(self.charset, words, method, delta)
+        transcriber = Transcriber(self.charset, words, method, delta, alternatives)
         return self._stream(_expand(sources), batch_size, transcriber)
 
     def lexicon(self, words: crnn_ext.Lexicon | _Pathlike | Iterable[str]) -> crnn_ext.Lexicon:
@@ -206,43 +222,56 @@ class Recognizer:
             raise source
         return images.prepare(images.load(source, name), self.preprocessing)
 
-    @torch.inference_mode()
     def _read_batch(
         self, batch: list[Prepared], names: list[str], transcriber: Transcriber
     ) -> list[Reading]:
-        widths = torch.tensor([item.pixels.shape[2] for item in batch])
-        pixels = torch.zeros(len(batch), 1, self.preprocessing.height, int(widths.max()))
-        for i, item in enumerate(batch):
-            pixels[i, :, :, : widths[i]] = item.pixels
-        logits, lengths = self.model(pixels.to(self.device), widths.to(self.device))
-        transcripts = transcriber(logits.float().cpu(), lengths.cpu())
+        transcripts = transcriber(*self._logits(batch))
         return [
             self._reading(name, transcript, item)
             for name, transcript, item in zip(names, transcripts, batch, strict=True)
         ]
 
+    @torch.inference_mode()
+    def _logits(self, batch: list[Prepared]) -> tuple[Tensor, Tensor]:
+        """``[T, N, C]`` float32 and lengths ``[N]``, on the CPU."""
+        widths = torch.tensor([item.pixels.shape[2] for item in batch])
+        pixels = torch.zeros(len(batch), 1, self.preprocessing.height, int(widths.max()))
+        for i, item in enumerate(batch):
+            pixels[i, :, :, : widths[i]] = item.pixels
+        logits, lengths = self.model(pixels.to(self.device), widths.to(self.device))
+        return logits.float().cpu(), lengths.cpu()
+
     def _reading(self, name: str, transcript: Transcript | None, item: Prepared) -> Reading:
         if transcript is None:
             return Reading(name, error=f"read: logits of {name} must be finite, got NaN or inf")
-        symbols = [
-            Symbol(self.charset.symbols[label - 1], peak, span, self._box(*span, item))
-            for label, peak, span in zip(
-                transcript.labels, transcript.peaks, transcript.spans, strict=True
+        alignment = transcript.alignment
+        spans = alignment.expected_spans()
+        symbols = tuple(
+            Symbol(
+                self.charset.symbols[label - 1],
+                transcript.confidences[i],
+                alignment.spans[i],
+                spans[i],
+                self._box(*spans[i], item),
+                tuple(self._alternative(*other) for other in transcript.alternatives[i]),
             )
-        ]
-        text = self.charset.decode(transcript.labels)
-        return Reading(name, text, transcript.probability, tuple(symbols))
-
-    def _box(self, start: int, end: int, item: Prepared) -> tuple[float, float]:
-        """Columns of the original image on which the frames ``[start, end)`` are centred."""
-        half = self.model.frame_step / 2
-        left = sum(self.model.receptive_field(start)) / 2 - half
-        right = sum(self.model.receptive_field(end - 1)) / 2 + half
-        width = item.pixels.shape[2]
-        return (
-            min(max(left, 0.0), width) * item.scale,
-            min(max(right, 0.0), width) * item.scale,
+            for i, label in enumerate(transcript.labels)
         )
+        text = self.charset.decode(transcript.labels)
+        return Reading(name, text, transcript.probability, symbols)
+
+    def _alternative(self, label: int, probability: float) -> Alternative:
+        none = label == self.charset.blank
+        return Alternative("" if none else self.charset.symbols[label - 1], probability)
+
+    def _box(self, start: float, end: float, item: Prepared) -> tuple[float, float]:
+        """Columns of the original image on which the frames ``[start, end)`` are centred."""
+        first = sum(self.model.receptive_field(0)) / 2 - self.model.frame_step / 2
+        left, right = (
+            min(max(first + edge * self.model.frame_step, 0.0), item.pixels.shape[2]) * item.scale
+            for edge in (start, end)
+        )
+        return left, right
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import crnn_ext
-from crnn.alignment import align
 from crnn.charset import Charset
 
 _SAVED = b"CRNNLEX\0"  # how a file of `crnn_ext.Lexicon.save` begins
@@ -24,15 +23,21 @@ class Transcript:
 
     Attributes:
         labels: the classes read.
-        probability: p(labels | y), equation 1.
-        spans: for each label its frames [start, end).
-        peaks: for each label its highest probability within its span.
+        alignment: where they lie in the frames, and p(labels | y).
+        confidences: of each label, its probability if all others are right.
+        alternatives: for each label the most probable other classes in its place, best first,
+            and their probabilities; the blank stands for no label there.
     """
 
     labels: list[int]
-    probability: float
-    spans: list[tuple[int, int]]
-    peaks: list[float]
+    alignment: crnn_ext.Alignment
+    confidences: list[float]
+    alternatives: list[list[tuple[int, float]]]
+
+    @property
+    def probability(self) -> float:
+        """p(labels | y), equation 1."""
+        return min(1.0, math.exp(self.alignment.log_prob))
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,14 @@ class Transcriber:
         lexicon: the words that may be read; None for any text.
         method: see `crnn_ext.Lexicon.decode`.
         delta: likewise.
+        alternatives: how many are wanted for each label.
     """
 
     charset: Charset
     lexicon: crnn_ext.Lexicon | None = None
     method: crnn_ext.LexiconMethod = "exact"
     delta: int = 3
+    alternatives: int = 0
 
     def __call__(self, logits: Tensor, lengths: Tensor) -> list[Transcript | None]:
         """Read every sample.
@@ -61,51 +68,51 @@ class Transcriber:
         Returns:
             A transcript of each sample; None where a frame holds NaN or infinity.
         """
+        log_probs, sound = self.log_probs(logits, lengths)
+        if self.lexicon is None:
+            greedy = crnn_ext.greedy_decode(log_probs, lengths, self.charset.blank)
+            labels = [result.labels for result in greedy]
+        else:
+            # The word alone is wanted: "exact" need not search on for its posterior.
+            words = self.lexicon.decode(
+                log_probs, lengths, self.method, delta=self.delta, tolerance=None
+            )
+            labels = [result.labels for result in words]
+        transcripts = self.place(labels, log_probs, lengths)
+        return [t if ok else None for t, ok in zip(transcripts, sound, strict=True)]
+
+    def log_probs(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, list[bool]]:
+        """``[T, N, C]`` log-probabilities, and whether each sample's frames are all finite.
+
+        Frames of a sample that is not sound are uniform.
+        """
         beyond = torch.arange(len(logits))[:, None] >= lengths
         sound = (logits.isfinite().all(2) | beyond).all(0)
-        logits = logits.masked_fill(~sound[:, None], 0.0)
-        log_probs = logits.log_softmax(2)
-        if self.lexicon is None:
-            transcripts = self._any_text(logits, log_probs, lengths)
-        else:
-            transcripts = self._words(self.lexicon, log_probs, lengths)
-        return [t if ok else None for t, ok in zip(transcripts, sound.tolist(), strict=True)]
+        return logits.masked_fill(~sound[:, None], 0.0).log_softmax(2), sound.tolist()
 
-    def _any_text(self, logits: Tensor, log_probs: Tensor, lengths: Tensor) -> list[Transcript]:
-        blank = self.charset.blank
-        results = crnn_ext.greedy_decode(log_probs, lengths, blank=blank)
-        label_lengths = torch.tensor([len(result.labels) for result in results])
-        targets = torch.cat([torch.tensor(r.labels, dtype=torch.int64) for r in results])
-        losses = crnn_ext.ctc_loss(
-            logits, targets, lengths, label_lengths, blank, "none", from_logits=True
-        )
-        probabilities = losses.neg().exp().clamp(0.0, 1.0).tolist()
-        return [
-            Transcript(r.labels, p, r.spans, _peaks(log_probs[:, i], r.labels, r.spans))
-            for i, (r, p) in enumerate(zip(results, probabilities, strict=True))
-        ]
-
-    def _words(
-        self, lexicon: crnn_ext.Lexicon, log_probs: Tensor, lengths: Tensor
+    def place(
+        self, labels: list[list[int]], log_probs: Tensor, lengths: Tensor
     ) -> list[Transcript]:
-        # The word alone is wanted: "exact" need not search on for its posterior or a runner-up.
-        results = lexicon.decode(log_probs, lengths, self.method, delta=self.delta, tolerance=None)
+        """The transcript of each sample that is to read the given labels."""
+        blank = self.charset.blank
+        alignments = crnn_ext.align(log_probs, labels, lengths, blank)
+        replaced = crnn_ext.replacement_log_probs(log_probs, labels, lengths, blank)
         transcripts = []
-        for i, result in enumerate(results):
-            frames = log_probs[: int(lengths[i]), i]
-            spans = align(frames.numpy(), result.labels, self.charset.blank)
-            probability = min(1.0, math.exp(result.log_prob))
-            peaks = _peaks(frames, result.labels, spans)
-            transcripts.append(Transcript(result.labels, probability, spans, peaks))
+        for label, alignment, scores in zip(labels, alignments, replaced, strict=True):
+            choices = scores.softmax(1)
+            own = torch.tensor(label, dtype=torch.int64)[:, None]
+            confidences = choices.gather(1, own)[:, 0].tolist()
+            others = choices.scatter(1, own, -1.0).topk(
+                min(self.alternatives, choices.shape[1] - 1)
+            )
+            alternatives = [
+                list(zip(classes, probabilities, strict=True))
+                for classes, probabilities in zip(
+                    others.indices.tolist(), others.values.tolist(), strict=True
+                )
+            ]
+            transcripts.append(Transcript(label, alignment, confidences, alternatives))
         return transcripts
-
-
-def _peaks(log_probs: Tensor, labels: list[int], spans: list[tuple[int, int]]) -> list[float]:
-    """The highest probability of each label within its span; ``log_probs [T, C]``."""
-    return [
-        min(1.0, math.exp(float(log_probs[start:end, label].max())))
-        for label, (start, end) in zip(labels, spans, strict=True)
-    ]
 
 
 def make_lexicon(

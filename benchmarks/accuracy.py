@@ -69,7 +69,7 @@ def _alphanumeric(score: Score) -> list[Score]:
 def _record(score: Score, model: str, command: str) -> None:
     figures = score.to_dict()
     case = {"images": score.data, "protocol": score.protocol, "lexicon": score.lexicon}
-    for key in (*case, "data", "model", "by_length", "confusions"):
+    for key in (*case, "data", "model", "by_length", "confusions", "reliability"):
         figures.pop(key, None)
     line = {
         "case": case,

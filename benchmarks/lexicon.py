@@ -80,7 +80,8 @@ def of_images(path: str, count: int) -> list[Sample]:
         width = torch.tensor([prepared.pixels.shape[2]])
         with torch.inference_mode():
             logits, _ = reader.model(prepared.pixels[None], width)
-        log_probs = logits[:, 0].float().log_softmax(1).clone()
+        logits = logits[:, 0].float() / reader.checkpoint.temperature
+        log_probs = logits.log_softmax(1).clone()
         samples.append(Sample(log_probs, dataset.label(i).lower()))
     return samples
 

@@ -61,12 +61,13 @@ def speed_table(lines: list[Line]) -> str:
 
 
 def accuracy_table(lines: list[Line]) -> str:
-    """Each data set and lexicon: words, accuracy with its interval, 1-NED."""
+    """Each data set and lexicon: words, accuracy with its interval, 1-NED, calibration error."""
+    measured = any("calibration_error" in line for line in lines)  # not in older results
     rows = [
         "| images | model | lexicon | words | word accuracy % (95 % interval) | 1-NED "
-        "| ms per image |"
+        f"|{' calibration error % |' if measured else ''} ms per image |"
     ]
-    rows.append("|---|---|---|---:|---:|---:|---:|")
+    rows.append(f"|---|---|---|---:|---:|---:|{'---:|' if measured else ''}---:|")
     for line in lines:
         low, high = line["interval"]
         case = line["case"]
@@ -75,7 +76,9 @@ def accuracy_table(lines: list[Line]) -> str:
         rows.append(
             f"| {case['images']}{labels} | {line['implementation']} | {lexicon} | {line['count']} "
             f"| **{100 * line['accuracy']:.1f}** ({100 * low:.1f}–{100 * high:.1f}) "
-            f"| {line['distance']:.3f} | {1e3 * line['seconds_per_image']:.1f} |"
+            f"| {line['distance']:.3f} "
+            + (f"| {100 * line['calibration_error']:.1f} " if measured else "")
+            + f"| {1e3 * line['seconds_per_image']:.1f} |"
         )
     return "\n".join([*rows, "", _footer(lines)])
 

@@ -9,7 +9,8 @@ A checkpoint holds the weights and, as JSON under the metadata key ``"crnn"``:
 | model | `ModelConfig.to_dict()` |
 | charset | ``{"symbols": [...], "fold_case": bool}`` |
 | preprocessing | `Preprocessing.to_dict()` |
-| summary | what the training reports: data, steps, accuracy |
+| temperature | what logits are divided by before they become probabilities; 1 where it is missing |
+| summary | what the training reports: data, steps, accuracy; and `crnn calibrate` |
 
 A file is data from a stranger: nothing in it is executed (never pickle), and nothing is allocated
 that the file does not itself hold.
@@ -40,6 +41,7 @@ FORMAT_VERSION = 1
 
 _KEY = "crnn"
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_RANGE = [0.01, 100.0]  # of temperatures
 _NAMED = 3  # how many tensors an error names
 
 
@@ -58,6 +60,8 @@ class Checkpoint:
         summary: what its training reported.
         crnn_version: the program that wrote it.
         source: the file it came from.
+        temperature: what logits are divided by before they become probabilities, so that
+            confidences are right as often as they say; 1 for a model that was not calibrated.
     """
 
     model: CRNN
@@ -66,6 +70,7 @@ class Checkpoint:
     summary: dict[str, Any]
     crnn_version: str = crnn_ext.__version__
     source: str = ""
+    temperature: float = 1.0
 
 
 def save(
@@ -126,6 +131,11 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         with safetensors.safe_open(name, framework="pt") as file:
             description = _description(file.metadata(), name)
             model, charset, preprocessing = _parts(description, name)
+            temperature = description.get("temperature", 1.0)
+            if not _is_temperature(temperature):
+                raise CheckpointError(
+                    f"load: {name} must have a temperature in {_RANGE}, got {temperature!r}"
+                )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise CheckpointError(
@@ -144,7 +154,53 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         description["summary"],
         str(description.get("crnn_version", "")),
         name,
+        temperature,
     )
+
+
+def save_calibrated(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    temperature: float,
+    about: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint again with another temperature; not a byte of its weights changes.
+
+    Args:
+        source: a checkpoint.
+        path: the file to write, which may be `source`: it is replaced at once or not at all.
+        temperature: see `Checkpoint`.
+        about: how it was found, for ``summary["calibration"]``; anything JSON can hold.
+
+    Raises:
+        CheckpointError: `load` refuses `source`, the temperature is out of range, `about` is not
+            JSON, or a file cannot be read or written.
+    """
+    name = os.fspath(path)
+    load(source)
+    if not _is_temperature(temperature):
+        raise CheckpointError(f"save: temperature must lie in {_RANGE}, got {temperature}")
+    try:
+        content = Path(source).read_bytes()
+        begin = 8 + int.from_bytes(content[:8], "little")  # of the weights
+        header = json.loads(content[8:begin])
+        description = json.loads(header["__metadata__"][_KEY])
+        description["temperature"] = float(temperature)
+        description["summary"]["calibration"] = dict(about)
+        text = json.dumps(description, ensure_ascii=False, allow_nan=False)
+        header["__metadata__"][_KEY] = text
+        start = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        start += b" " * (-len(start) % 8)  # weights are aligned
+        write_atomically(Path(path), len(start).to_bytes(8, "little") + start + content[begin:])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"save: about must be JSON, got {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"save: {name} must be writable, got {error.strerror}") from error
+
+
+def _is_temperature(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and _RANGE[0] <= value <= _RANGE[1]  # type: ignore[operator]
 
 
 def _stored(key: str, value: Tensor, half: bool, name: str) -> Tensor:

@@ -187,7 +187,9 @@ class Recognizer:
         if alternatives < 0:
             raise ValueError(f"read: alternatives must be at least 0, got {alternatives}")
         words = None if lexicon is None else self.lexicon(lexicon)
-        transcriber = Transcriber(self.charset, words, method, delta, alternatives)
+        transcriber = Transcriber(
+            self.charset, words, method, delta, alternatives, self.checkpoint.temperature
+        )
         return self._stream(_expand(sources), batch_size, transcriber)
 
     def lexicon(self, words: crnn_ext.Lexicon | _Pathlike | Iterable[str]) -> crnn_ext.Lexicon:

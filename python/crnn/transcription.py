@@ -50,6 +50,7 @@ class Transcriber:
         method: see `crnn_ext.Lexicon.decode`.
         delta: likewise.
         alternatives: how many are wanted for each label.
+        temperature: see `crnn.checkpoint.Checkpoint`.
     """
 
     charset: Charset
@@ -57,6 +58,7 @@ class Transcriber:
     method: crnn_ext.LexiconMethod = "exact"
     delta: int = 3
     alternatives: int = 0
+    temperature: float = 1.0
 
     def __call__(self, logits: Tensor, lengths: Tensor) -> list[Transcript | None]:
         """Read every sample.
@@ -88,7 +90,8 @@ class Transcriber:
         """
         beyond = torch.arange(len(logits))[:, None] >= lengths
         sound = (logits.isfinite().all(2) | beyond).all(0)
-        return logits.masked_fill(~sound[:, None], 0.0).log_softmax(2), sound.tolist()
+        logits = logits.masked_fill(~sound[:, None], 0.0) / self.temperature
+        return logits.log_softmax(2), sound.tolist()
 
     def place(
         self, labels: list[list[int]], log_probs: Tensor, lengths: Tensor

@@ -145,7 +145,7 @@ def _evaluate(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol)
 
     scores: list[Score] = []
     others = _others(args)
-    for number, (name, dataset) in enumerate(_datasets(args.data).items()):
+    for number, (name, dataset) in enumerate(open_named(args.data).items()):
         score = _score(args, recognizer, args.model, name, dataset, rules)
         scores.append(score)
         if args.json:
@@ -244,7 +244,7 @@ def _table2(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -
     from crnn.evaluation import save_run
     from crnn.evaluation.paper import table2, table2_text
 
-    datasets = _datasets(args.data)
+    datasets = open_named(args.data)
     given = {"ic03": rules} if args.manifest else {}
     large = "" if args.lexicon == "none" else args.lexicon
     with _bar(sum(map(len, datasets.values()))) as bar:
@@ -268,7 +268,7 @@ def _table4(args: argparse.Namespace, recognizer: Recognizer) -> int:
     from crnn.evaluation.music import table4, table4_text
     from crnn.synth.render import load_backgrounds
 
-    datasets = _datasets(args.data)
+    datasets = open_named(args.data)
     with _bar(sum(map(len, datasets.values()))) as bar:
         scores = table4(
             recognizer, datasets, model=args.model, seed=args.seed,
@@ -290,7 +290,7 @@ def _figure4(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) 
     if args.lexicon == "none":
         raise ValueError("figure4: lexicon must be given, got none; see --lexicon")
     failed = 0
-    for name, dataset in _datasets(args.data).items():
+    for name, dataset in open_named(args.data).items():
         with _bar(len(dataset)) as bar:
             scores = figure4(
                 recognizer, dataset, args.lexicon, protocol=rules,
@@ -311,7 +311,7 @@ def _figure4(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) 
 def _table3(args: argparse.Namespace, recognizer: Recognizer) -> int:
     from crnn.evaluation.paper import table3
 
-    (dataset, *_) = _datasets(args.data).values()
+    (dataset, *_) = open_named(args.data).values()
     large = "" if args.lexicon == "none" else args.lexicon
     figures = table3(recognizer, dataset, large)
     if args.json:
@@ -330,7 +330,7 @@ def _table3(args: argparse.Namespace, recognizer: Recognizer) -> int:
     return 0
 
 
-def _datasets(sources: list[str]) -> dict[str, Dataset]:
+def open_named(sources: list[str]) -> dict[str, Dataset]:
     """NAME=PATH or PATH of each; what a path holds goes to stderr if part of it is unusable."""
     from crnn.data import open_dataset
 

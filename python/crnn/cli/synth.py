@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs and their flags."""
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     for verb in _add_verbs(verbs, columns=8):
-        verb.set_defaults(draw=_words, cell=(190, 78))
+        verb.set_defaults(draw=drawn_words, cell=(190, 78))
         verb.add_argument("--words", nargs="+", default=(), help="word lists; default: installed")
         _add_fonts(verb)
     music = verbs.add_parser("music", help="preview or export staff fragments")
     for verb in _add_verbs(
         music.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True), columns=3
     ):
-        verb.set_defaults(draw=_music, cell=(500, 130))
+        verb.set_defaults(draw=drawn_music, cell=(500, 130))
     pack = verbs.add_parser("pack-fonts", help="put the fonts into one small archive")
     pack.add_argument("archive", type=Path, help="NAME.zip to write")
     pack.add_argument("--per-family", type=int, default=0, help="files of a family; 0: all")
@@ -90,7 +90,8 @@ def _data(args: argparse.Namespace) -> SyntheticImages:
     return data
 
 
-def _words(args: argparse.Namespace) -> SyntheticImages:
+def drawn_words(args: argparse.Namespace) -> SyntheticImages:
+    """Words, of the flags --words, --fonts, --backgrounds, --seed and --difficulty."""
     from crnn.charset import Charset
     from crnn.synth import Renderer, SyntheticWords, TextSampler, find_fonts, load_words
     from crnn.synth.render import load_backgrounds
@@ -106,7 +107,8 @@ def _words(args: argparse.Namespace) -> SyntheticImages:
     )
 
 
-def _music(args: argparse.Namespace) -> SyntheticImages:
+def drawn_music(args: argparse.Namespace) -> SyntheticImages:
+    """Staff fragments, of the flags --backgrounds, --seed and --difficulty."""
     from crnn.charset import Charset
     from crnn.music.dataset import SyntheticMusic
     from crnn.synth.render import load_backgrounds

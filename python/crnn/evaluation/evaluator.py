@@ -216,10 +216,11 @@ def _transcribe(
     if not len(logits):
         return [("", 0.0) for _ in batch]
     charset = recognizer.charset
+    transcriber = Transcriber(charset, temperature=recognizer.checkpoint.temperature)
     if words is None:
-        transcripts = Transcriber(charset)(logits, lengths)
+        transcripts = transcriber(logits, lengths)
         return [(charset.decode(t.labels), t.probability) for t in transcripts if t is not None]
-    log_probs = logits.log_softmax(2)
+    log_probs, _ = transcriber.log_probs(logits, lengths)
     if words.shared is not None:
         return _decode(words.shared[0], search, log_probs, lengths, charset)
     readings = []

@@ -207,6 +207,35 @@ def test_alternatives(reader: Recognizer) -> None:
         reader.read(picture(3), alternatives=-1)
 
 
+def test_align_places_a_given_text(reader: Recognizer, tmp_path: Path) -> None:
+    path = tmp_path / "word.png"
+    picture(3).save(path)
+    free = reader.read(path, alternatives=1)
+    assert reader.align(path, free.text, alternatives=1) == free
+    bound = reader.align(path, "hedge")
+    assert (bound.text, [s.text for s in bound.symbols]) == ("hedge", [*"hedge"])
+    assert 0.0 <= bound.confidence < free.confidence
+    edges = [edge for s in bound.symbols for edge in s.frames]
+    assert edges == sorted(edges)
+    assert reader.read(path, lexicon=["hedge"]) == bound
+    empty = reader.align(path, "")
+    assert (empty.text, empty.symbols, empty.error) == ("", (), None)
+
+
+def test_align_refuses_what_cannot_be_aligned(reader: Recognizer, tmp_path: Path) -> None:
+    image = picture(0, 80)
+    with pytest.raises(ValueError, match=r"^Charset: text must use symbols .* got 'x' in 'ax'$"):
+        reader.align(image, "ax")
+    message = r"^align: text must be possible in the 26 frames of <PIL image>, got 'a{14}'$"
+    with pytest.raises(ValueError, match=message):
+        reader.align(image, "a" * 14)  # 13 blanks between them
+    assert len(reader.align(image, "a" * 13).symbols) == 13
+    with pytest.raises(ImageError, match=r"^load: .*none\.png"):
+        reader.align(tmp_path / "none.png", "a")
+    with pytest.raises(ValueError, match=r"^read: alternatives must be at least 0, got -1$"):
+        reader.align(image, "a", alternatives=-1)
+
+
 def test_json(reader: Recognizer) -> None:
     reading = reader.read(picture(3), alternatives=1)
     fields = json.loads(reading.to_json())

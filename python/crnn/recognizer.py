@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, TypeAlias, overload
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +19,7 @@ from crnn import images
 from crnn.images import ImageError, Prepared, Source
 from crnn.pretrained import model_file
 from crnn.reading import Alternative, Reading, Symbol
+from crnn.sources import expand, is_folder, is_several
 from crnn.transcription import Transcriber, Transcript, make_lexicon
 
 __all__ = ["Alternative", "Reading", "Recognizer", "Symbol"]
@@ -144,8 +144,8 @@ class Recognizer:
             ImageError: an image cannot be read, see `strict`.
             ValueError: an option is out of range, or the lexicon has no word that can be read.
         """
-        several = _is_several(source) or _is_folder(source)
-        sources: Any = source if _is_several(source) else [source]
+        several = is_several(source) or is_folder(source)
+        sources: Any = source if is_several(source) else [source]
         readings = list(
             self.stream(
                 sources,
@@ -184,13 +184,63 @@ class Recognizer:
             )
         if delta < 0:
             raise ValueError(f"read: delta must be at least 0, got {delta}")
-        if alternatives < 0:
-            raise ValueError(f"read: alternatives must be at least 0, got {alternatives}")
         words = None if lexicon is None else self.lexicon(lexicon)
-        transcriber = Transcriber(
-            self.charset, words, method, delta, alternatives, self.checkpoint.temperature
-        )
-        return self._stream(_expand(sources), batch_size, transcriber)
+        transcriber = self.transcriber(words, method, delta, alternatives)
+        return self._stream(expand(sources), batch_size, transcriber)
+
+    def transcriber(
+        self,
+        lexicon: crnn_ext.Lexicon | None = None,
+        method: crnn_ext.LexiconMethod = "exact",
+        delta: int = 3,
+        alternatives: int = 0,
+    ) -> Transcriber:
+        """What turns this model's logits into readings; arguments as in `read`."""
+        temperature = self.checkpoint.temperature
+        return Transcriber(self.charset, lexicon, method, delta, alternatives, temperature)
+
+    def align(self, source: Source, text: str, *, alternatives: int = 0) -> Reading:
+        """Where a given text lies in an image, however probable it is (forced alignment).
+
+        Args:
+            source: one image as in `crnn.images.load`.
+            text: in symbols of the model's charset; it may be empty.
+            alternatives: as in `read`.
+
+        Returns:
+            A `Reading` of `text`, with its confidence p(text | image) and the places of its
+            symbols.
+
+        Raises:
+            ImageError: the image cannot be read.
+            ValueError: `text` has other symbols, or more than the image has frames for.
+        """
+        name = images.name_of(source)
+        item = self._prepare(source, name)
+        transcriber = self.transcriber(alternatives=alternatives)
+        _, transcript = self.transcript(item, transcriber, name, text)
+        return self.reading(name, transcript, item)
+
+    def transcript(
+        self, item: Prepared, transcriber: Transcriber, name: str, text: str | None = None
+    ) -> tuple[Tensor, Transcript]:
+        """``[T, C]`` log-probabilities of one image, and the transcript of it or of a given text.
+
+        Raises:
+            ImageError: the network's output is not finite.
+            ValueError: as `align`.
+        """
+        labels = None if text is None else self.charset.encode(text)
+        logits, lengths = self.logits([item])
+        log_probs, (sound,) = transcriber.log_probs(logits, lengths)
+        if not sound:
+            raise ImageError(f"read: logits of {name} must be finite, got NaN or inf")
+        labels = transcriber.labels(log_probs, lengths)[0] if labels is None else labels
+        (transcript,) = transcriber.place([labels], log_probs, lengths)
+        if not transcript.alignment.spans and labels:
+            frames = f"the {len(log_probs)} frames of {name}"
+            raise ValueError(f"align: text must be possible in {frames}, got {text!r}")
+        return log_probs[:, 0], transcript
 
     def lexicon(self, words: crnn_ext.Lexicon | _Pathlike | Iterable[str]) -> crnn_ext.Lexicon:
         """Words for this model's charset, see `crnn.transcription.make_lexicon`."""
@@ -227,15 +277,15 @@ class Recognizer:
     def _read_batch(
         self, batch: list[Prepared], names: list[str], transcriber: Transcriber
     ) -> list[Reading]:
-        transcripts = transcriber(*self._logits(batch))
+        transcripts = transcriber(*self.logits(batch))
         return [
-            self._reading(name, transcript, item)
+            self.reading(name, transcript, item)
             for name, transcript, item in zip(names, transcripts, batch, strict=True)
         ]
 
     @torch.inference_mode()
-    def _logits(self, batch: list[Prepared]) -> tuple[Tensor, Tensor]:
-        """``[T, N, C]`` float32 and lengths ``[N]``, on the CPU."""
+    def logits(self, batch: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
+        """``[T, N, C]`` float32 and the true frames of each image ``[N]``, on the CPU."""
         widths = torch.tensor([item.pixels.shape[2] for item in batch])
         pixels = torch.zeros(len(batch), 1, self.preprocessing.height, int(widths.max()))
         for i, item in enumerate(batch):
@@ -243,7 +293,8 @@ class Recognizer:
         logits, lengths = self.model(pixels.to(self.device), widths.to(self.device))
         return logits.float().cpu(), lengths.cpu()
 
-    def _reading(self, name: str, transcript: Transcript | None, item: Prepared) -> Reading:
+    def reading(self, name: str, transcript: Transcript | None, item: Prepared) -> Reading:
+        """What a transcript says of an image, in symbols and pixels; without one an error."""
         if transcript is None:
             return Reading(name, error=f"read: logits of {name} must be finite, got NaN or inf")
         alignment = transcript.alignment
@@ -266,13 +317,18 @@ class Recognizer:
         none = label == self.charset.blank
         return Alternative("" if none else self.charset.symbols[label - 1], probability)
 
+    def column(self, frame: float, item: Prepared) -> float:
+        """The column of the original image at `frame`, where frame t is centred on t + 0.5.
+
+        It may lie beyond the image's edges, where the network sees padding.
+        """
+        centre = sum(self.model.receptive_field(0)) / 2
+        return (centre + (frame - 0.5) * self.model.frame_step) * item.scale
+
     def _box(self, start: float, end: float, item: Prepared) -> tuple[float, float]:
         """Columns of the original image on which the frames ``[start, end)`` are centred."""
-        first = sum(self.model.receptive_field(0)) / 2 - self.model.frame_step / 2
-        left, right = (
-            min(max(first + edge * self.model.frame_step, 0.0), item.pixels.shape[2]) * item.scale
-            for edge in (start, end)
-        )
+        width = item.pixels.shape[2] * item.scale
+        left, right = (min(max(self.column(t, item), 0.0), width) for t in (start, end))
         return left, right
 
 
@@ -289,38 +345,6 @@ def _device(device: str | torch.device) -> torch.device:
             "see `crnn doctor`"
         )
     return found
-
-
-def _is_folder(source: object) -> bool:
-    return isinstance(source, (str, os.PathLike)) and os.path.isdir(source)
-
-
-def _is_several(source: object) -> bool:
-    """Whether `source` holds sources rather than being one."""
-    single = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
-    if isinstance(source, single) or hasattr(source, "read"):
-        return False
-    return isinstance(source, Iterable)
-
-
-def _expand(sources: Iterable[Source]) -> Iterator[tuple[str, Any]]:
-    """(name, source) of each image; a folder that gives none comes as its `ImageError`."""
-    for i, source in enumerate(sources):
-        name = images.name_of(source)
-        if not _is_folder(source):
-            anonymous = name.startswith("<") and name != "<stdin>"
-            yield (f"sources[{i}] {name}" if anonymous else name), source
-            continue
-        empty = True
-        try:
-            for path in images.images_in(name):
-                empty = False
-                yield path, path
-        except ImageError as error:
-            yield name, error
-            continue
-        if empty:
-            yield name, ImageError(f"load: {name} must hold an image, got a folder without any")
 
 
 def batches_of_similar_width(widths: dict[int, int], batch_size: int) -> Iterator[list[int]]:

@@ -60,6 +60,10 @@ class Transcriber:
     alternatives: int = 0
     temperature: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.alternatives < 0:
+            raise ValueError(f"read: alternatives must be at least 0, got {self.alternatives}")
+
     def __call__(self, logits: Tensor, lengths: Tensor) -> list[Transcript | None]:
         """Read every sample.
 
@@ -71,17 +75,19 @@ class Transcriber:
             A transcript of each sample; None where a frame holds NaN or infinity.
         """
         log_probs, sound = self.log_probs(logits, lengths)
+        transcripts = self.place(self.labels(log_probs, lengths), log_probs, lengths)
+        return [t if ok else None for t, ok in zip(transcripts, sound, strict=True)]
+
+    def labels(self, log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
+        """The classes read in each sample of ``log_probs [T, N, C]``."""
         if self.lexicon is None:
             greedy = crnn_ext.greedy_decode(log_probs, lengths, self.charset.blank)
-            labels = [result.labels for result in greedy]
-        else:
-            # The word alone is wanted: "exact" need not search on for its posterior.
-            words = self.lexicon.decode(
-                log_probs, lengths, self.method, delta=self.delta, tolerance=None
-            )
-            labels = [result.labels for result in words]
-        transcripts = self.place(labels, log_probs, lengths)
-        return [t if ok else None for t, ok in zip(transcripts, sound, strict=True)]
+            return [result.labels for result in greedy]
+        # The word alone is wanted: "exact" need not search on for its posterior.
+        words = self.lexicon.decode(
+            log_probs, lengths, self.method, delta=self.delta, tolerance=None
+        )
+        return [result.labels for result in words]
 
     def log_probs(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, list[bool]]:
         """``[T, N, C]`` log-probabilities, and whether each sample's frames are all finite.
@@ -100,22 +106,21 @@ class Transcriber:
         blank = self.charset.blank
         alignments = crnn_ext.align(log_probs, labels, lengths, blank)
         replaced = crnn_ext.replacement_log_probs(log_probs, labels, lengths, blank)
-        transcripts = []
-        for label, alignment, scores in zip(labels, alignments, replaced, strict=True):
-            choices = scores.softmax(1)
-            own = torch.tensor(label, dtype=torch.int64)[:, None]
-            confidences = choices.gather(1, own)[:, 0].tolist()
-            others = choices.scatter(1, own, -1.0).topk(
-                min(self.alternatives, choices.shape[1] - 1)
-            )
-            alternatives = [
-                list(zip(classes, probabilities, strict=True))
-                for classes, probabilities in zip(
-                    others.indices.tolist(), others.values.tolist(), strict=True
-                )
-            ]
-            transcripts.append(Transcript(label, alignment, confidences, alternatives))
-        return transcripts
+        return [
+            Transcript(label, alignment, *self._choices(label, scores.softmax(1)))
+            for label, alignment, scores in zip(labels, alignments, replaced, strict=True)
+        ]
+
+    def _choices(
+        self, label: list[int], choices: Tensor
+    ) -> tuple[list[float], list[list[tuple[int, float]]]]:
+        """Confidences and alternatives, from the probability ``[L, C]`` of each class."""
+        own = torch.tensor(label, dtype=torch.int64)[:, None]
+        confidences = choices.gather(1, own)[:, 0].tolist()
+        count = min(self.alternatives, choices.shape[1] - 1)
+        best = choices.scatter(1, own, -1.0).topk(count)
+        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return confidences, [list(zip(*row, strict=True)) for row in rows]
 
 
 def make_lexicon(

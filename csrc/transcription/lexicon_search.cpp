@@ -12,7 +12,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kLeast = 1e-280;  // below it, search values may have lost their digits
 constexpr int64_t kMostExpanded = 1024;
-constexpr size_t kTogether = 4;                  // prefixes that depth-first expands side by side
+constexpr size_t kTogether = 32;                 // prefixes that depth-first expands side by side
 constexpr int64_t kMostKept = int64_t{1} << 19;  // doubles of vectors that best-first keeps
 constexpr int64_t kMostStacked = int64_t{1} << 22;  // doubles of vectors on the depth-first stack
 
@@ -21,9 +21,11 @@ struct Prefix {
   double bound;  // of the weight * probability of each of them, and of their sum
   double mass;   // of the sum of their probabilities
   uint32_t node;
-  uint32_t slot;  // of its parent's vectors
-  uint32_t trie;
-  uint32_t depth;  // labels of the prefix
+  uint32_t slot;          // of its parent's vectors
+  uint32_t unit;          // its last label
+  uint32_t repeated : 1;  // whether that is its parent's too
+  uint32_t trie : 1;
+  uint32_t depth : 30;  // labels of the prefix
 };
 
 bool lower(const Prefix& a, const Prefix& b) { return a.bound < b.bound; }
@@ -111,12 +113,9 @@ class Search {
   // ---- prefixes -------------------------------------------------------------------------------
 
   TrieStep step(const Prefix& prefix, uint32_t slot) {
-    const Trie& trie = *index_.tries[prefix.trie];
-    const uint32_t unit = trie.unit[prefix.node];
-    const bool repeated = unit == trie.unit[trie.parent[prefix.node]];
     double* all = vectors(slot);
-    return {vectors(prefix.slot) + (repeated ? frames_.padded() : 0),
-            frames_.column(index_.column_of[unit]), all, all + frames_.padded()};
+    return {vectors(prefix.slot) + (prefix.repeated ? frames_.padded() : 0),
+            frames_.column(index_.column_of[prefix.unit]), all, all + frames_.padded()};
   }
 
   // Computes the vectors of prefixes into their slots.
@@ -142,8 +141,8 @@ class Search {
     const double* all = vectors(slot);
     const double* blank = all + frames_.padded();
     masses_.resize(std::max<size_t>(masses_.size(), end - begin));
-    trie_masses(all, blank, trie.unit[node], frames_.emissions(), frames_.padded(),
-                trie.unit + begin, index_.column_of.data(), end - begin, masses_.data());
+    trie_masses(all, blank, prefix.unit, frames_.emissions(), frames_.padded(), trie.unit + begin,
+                index_.column_of.data(), end - begin, masses_.data());
     for (uint32_t child = begin; child < end; ++child) {
       double mass = masses_[child - begin];
       const double weight = options_.prior ? options_.prior->below[number][child] : 1;
@@ -152,15 +151,25 @@ class Search {
       const uint32_t word = trie.word_at[child];
       if (word != Trie::kNone && counts(index_.first_number[number] + word)) {
         const double* column = frames_.ending(index_.column_of[unit]);
-        const double* source = unit == trie.unit[node] ? blank : all;
+        const double* source = unit == prefix.unit ? blank : all;
         const double probability = trie_dot(source, column, frames_.padded());
         offer(index_.first_number[number] + word, probability);
         mass = std::max(0.0, mass - probability) + mass * margin_;
       }
       if (trie.first_child[child] == trie.first_child[child + 1]) continue;
       if (!may_matter(mass * weight, mass)) continue;
-      next(Prefix{mass * weight, mass, child, slot, number, prefix.depth + 1});
+      next(Prefix{mass * weight, mass, child, slot, unit, unit == prefix.unit, number,
+                  static_cast<uint32_t>(prefix.depth + 1)});
     }
+  }
+
+  // Asks for what look_at_children() reads of the trie: a lexicon is larger than the nearer caches.
+  void fetch_children(const Prefix& prefix) const {
+    const Trie& trie = *index_.tries[prefix.trie];
+    const uint32_t begin = trie.first_child[prefix.node];
+    __builtin_prefetch(trie.unit + begin);
+    __builtin_prefetch(trie.word_at + begin);
+    __builtin_prefetch(trie.first_child + begin);
   }
 
   void look_at_roots() {
@@ -172,7 +181,8 @@ class Search {
       if (word != Trie::kNone && counts(index_.first_number[k] + word)) {
         offer(index_.first_number[k] + word, frames_.root_total());
       }
-      look_at_children({1, 1, 0, 0, k, 0}, 0, [&](const Prefix& prefix) { push(prefix); });
+      look_at_children({1, 1, 0, 0, Trie::kNone, 0, k, 0}, 0,
+                       [&](const Prefix& prefix) { push(prefix); });
     }
   }
 
@@ -243,6 +253,7 @@ class Search {
         const Prefix prefix = stack_.back();
         stack_.pop_back();
         if (may_matter(prefix.bound, prefix.mass)) {
+          fetch_children(prefix);
           slots[count] = take_slot();
           group[count++] = prefix;
         } else {

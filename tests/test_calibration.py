@@ -201,6 +201,22 @@ def test_readings_of_a_data_set(tmp_path: Path) -> None:
     assert len(Readings.of(reader, data, PROTOCOLS["36"], count=4)) == 3  # 0, 2, 7, and 5 not
 
 
+def test_min_confidence_marks(tmp_path: Path) -> None:
+    reader = Recognizer(tiny_checkpoint())
+    sources = [*(write(tmp_path / f"{i}.png", i) for i in range(3)), b""]
+    readings = reader.read(sources)
+    assert [r.accepted for r in readings] == [True, True, True, False]
+    limit = sorted(r.confidence for r in readings[:3])[1]
+    marked = reader.read(sources, min_confidence=limit)
+    assert [r.text for r in marked] == [r.text for r in readings]
+    assert [r.accepted for r in marked[:3]] == [r.confidence >= limit for r in readings[:3]]
+    assert not marked[3].accepted
+    assert marked[0].to_dict()["accepted"] is marked[0].accepted
+    for value in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"read: min_confidence must lie in \[0, 1\], got "):
+            reader.read(sources, min_confidence=value)
+
+
 # ---- the command ------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny import save_tiny
 
@@ -116,9 +117,32 @@ def test_min_confidence_leaves_out(
     limit = sorted(r.confidence for r in readings)[1] * 0.999
     arguments = ["read", str(photos), "--model", model, "--min-confidence", f"{limit:.9g}"]
     assert main(arguments) == 0
-    kept = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    out, err = capsys.readouterr()
+    kept = [line.split()[0] for line in out.splitlines()]
     assert kept == [r.source for r in readings if r.confidence >= limit]
     assert len(kept) == 2
+    assert err == f"crnn: 1 of 3 readings left out, below confidence {limit:g}\n"
+    assert main(["read", "none.png", *arguments[1:], "--format", "json"]) == 1
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["accepted"] for row in rows] == [False, *(r.confidence >= limit for r in readings)]
+    assert [row["text"] for row in rows] == ["", *(r.text for r in readings)]
+    assert "left out" not in err
+
+
+def test_threads(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    try:
+        assert main(["read", str(photos), "--model", model, "--threads", "3"]) == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert main(["read", str(photos), "--model", model]) == 0
+    assert torch.get_num_threads() == before
+    with pytest.raises(SystemExit) as ended:
+        main(["read", "a.png", "--threads", "-1"])
+    assert ended.value.code == 2
+    assert "must be an integer of at least 0, got '-1'" in capsys.readouterr().err
 
 
 def test_an_image_on_stdin(

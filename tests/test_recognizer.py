@@ -240,7 +240,7 @@ def test_json(reader: Recognizer) -> None:
     reading = reader.read(picture(3), alternatives=1)
     fields = json.loads(reading.to_json())
     assert fields == reading.to_dict()
-    assert set(fields) == {"source", "text", "confidence", "symbols", "error"}
+    assert set(fields) == {"source", "text", "confidence", "symbols", "error", "accepted"}
     symbol = reading.symbols[0]
     (other,) = symbol.alternatives
     assert fields["symbols"][0] == {

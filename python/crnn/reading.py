@@ -60,6 +60,7 @@ class Reading:
             exact, in [0, 1], for the empty text too.
         symbols: the symbols of `text`, from left to right.
         error: why the image could not be read; then `text` is empty and `confidence` 0.
+        accepted: whether it was read with at least the confidence that was asked for.
     """
 
     source: str
@@ -67,6 +68,7 @@ class Reading:
     confidence: float = 0.0
     symbols: tuple[Symbol, ...] = ()
     error: str | None = None
+    accepted: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """A plain form for JSON."""

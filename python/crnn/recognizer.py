@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import typing
@@ -80,6 +81,7 @@ class Recognizer:
         method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
         alternatives: int = ...,
+        min_confidence: float = ...,
         strict: bool | None = ...,
     ) -> Reading: ...
     @overload
@@ -92,6 +94,7 @@ class Recognizer:
         method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
         alternatives: int = ...,
+        min_confidence: float = ...,
         strict: bool | None = ...,
     ) -> Reading | Any: ...
     @overload
@@ -104,6 +107,7 @@ class Recognizer:
         method: crnn_ext.LexiconMethod = ...,
         delta: int = ...,
         alternatives: int = ...,
+        min_confidence: float = ...,
         strict: bool | None = ...,
     ) -> list[Reading]: ...
     def read(
@@ -115,6 +119,7 @@ class Recognizer:
         method: crnn_ext.LexiconMethod = "exact",
         delta: int = 3,
         alternatives: int = 0,
+        min_confidence: float = 0.0,
         strict: bool | None = None,
     ) -> Reading | list[Reading]:
         """Read one image or many.
@@ -132,6 +137,7 @@ class Recognizer:
                 kept.
             delta: the largest edit distance of "bk-tree".
             alternatives: how many other symbols `Symbol.alternatives` is to name for each symbol.
+            min_confidence: readings below it get ``accepted=False``; all keep their text.
             strict: whether an image that cannot be read raises. By default it does if it is the
                 only one; among several it gets a `Reading` with `error` set, and the others are
                 read.
@@ -154,6 +160,7 @@ class Recognizer:
                 method=method,
                 delta=delta,
                 alternatives=alternatives,
+                min_confidence=min_confidence,
             )
         )
         for reading in readings:
@@ -170,6 +177,7 @@ class Recognizer:
         method: crnn_ext.LexiconMethod = "exact",
         delta: int = 3,
         alternatives: int = 0,
+        min_confidence: float = 0.0,
     ) -> Iterator[Reading]:
         """`read` for more images than fit in memory: yields in order, while it reads.
 
@@ -184,9 +192,11 @@ class Recognizer:
             )
         if delta < 0:
             raise ValueError(f"read: delta must be at least 0, got {delta}")
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"read: min_confidence must lie in [0, 1], got {min_confidence}")
         words = None if lexicon is None else self.lexicon(lexicon)
         transcriber = self.transcriber(words, method, delta, alternatives)
-        return self._stream(expand(sources), batch_size, transcriber)
+        return _judged(self._stream(expand(sources), batch_size, transcriber), min_confidence)
 
     def transcriber(
         self,
@@ -345,6 +355,12 @@ def _device(device: str | torch.device) -> torch.device:
             "see `crnn doctor`"
         )
     return found
+
+
+def _judged(readings: Iterator[Reading], min_confidence: float) -> Iterator[Reading]:
+    for reading in readings:
+        accepted = reading.error is None and reading.confidence >= min_confidence
+        yield reading if accepted else dataclasses.replace(reading, accepted=False)
 
 
 def batches_of_similar_width(widths: dict[int, int], batch_size: int) -> Iterator[list[int]]:

@@ -92,15 +92,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_probability,
         default=0.0,
         metavar="P",
-        help="leave out what was read with a confidence below P in [0, 1]",
+        help="leave out what was read with a confidence below P in [0, 1]; json keeps it, with "
+        '"accepted": false. The exit status does not change',
+    )
+    parser.add_argument(
+        "--threads", type=_whole, default=0, metavar="N", help="of the CPU; 0: torch's choice"
     )
 
 
 def run(args: argparse.Namespace) -> int:
+    import torch
+
     from crnn.cli import CommandError
     from crnn.music.notation import is_music
     from crnn.recognizer import Recognizer
 
+    if args.threads:
+        torch.set_num_threads(args.threads)
     try:
         recognizer = Recognizer.from_pretrained(args.model, args.device)
         lexicon = None if args.lexicon is None else recognizer.lexicon(args.lexicon)
@@ -120,8 +128,9 @@ def run(args: argparse.Namespace) -> int:
         lexicon=lexicon,
         method=args.method,
         delta=args.delta,
+        min_confidence=args.min_confidence,
     )
-    count = failed = 0
+    count = failed = unsure = 0
     advice = _MusicAdvice() if is_music(recognizer.charset.symbols) else None
     write = _WRITERS[args.format]
     for group in _progress(readings, args.paths):
@@ -132,9 +141,17 @@ def run(args: argparse.Namespace) -> int:
                 print(f"crnn: {_printable(reading.error)}", file=sys.stderr)
             elif advice is not None:
                 advice.note(reading)
-        write([r for r in group if r.error is not None or r.confidence >= args.min_confidence])
+        shown = [r for r in group if r.accepted or r.error is not None or args.format == "json"]
+        unsure += len(group) - len(shown)
+        write(shown)
     if advice is not None:
         advice.print()
+    if unsure:
+        print(
+            f"crnn: {unsure} of {count} readings left out, below confidence "
+            f"{args.min_confidence:g}",
+            file=sys.stderr,
+        )
     if failed:
         print(f"crnn: {failed} of {count} images could not be read", file=sys.stderr)
     return 1 if failed else 0

@@ -17,7 +17,6 @@ from crnn.evaluation.frames import Labelled, logits_of, scored
 from crnn.evaluation.protocols import PROTOCOLS, Protocol
 from crnn.evaluation.score import Outcome, Score
 from crnn.recognizer import Recognizer
-from crnn.transcription import Transcriber
 from crnn_ext import Lexicon, LexiconMethod
 
 _LEXICONS_KEPT = 64  # the words of one photograph in SVT share a lexicon
@@ -216,7 +215,7 @@ def _transcribe(
     if not len(logits):
         return [("", 0.0) for _ in batch]
     charset = recognizer.charset
-    transcriber = Transcriber(charset, temperature=recognizer.checkpoint.temperature)
+    transcriber = recognizer.transcriber()
     if words is None:
         transcripts = transcriber(logits, lengths)
         return [(charset.decode(t.labels), t.probability) for t in transcripts if t is not None]

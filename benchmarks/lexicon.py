@@ -28,6 +28,7 @@ from torch import Tensor
 from benchmarks.record import RESULTS, environment
 from crnn import Recognizer, images
 from crnn.data import open_dataset
+from crnn.evaluation.lexicon_bench import made_up_frames
 from crnn_ext import Lexicon, LexiconResult
 
 SYMBOLS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -58,18 +59,11 @@ def generated_words(count: int) -> list[str]:
     return list(words)
 
 
-def synthetic(words: list[str], boost: float, noise: float, count: int) -> list[Sample]:
-    """A random word's labels spread evenly over 26 frames, blanks between, raised above noise."""
-    generator, rng = torch.Generator().manual_seed(0), random.Random(1)
-    samples = []
-    for word in rng.choices([word for word in words if 3 <= len(word) <= 12], k=count):
-        logits = torch.randn(26, 37, generator=generator) * noise
-        path = torch.zeros(26, dtype=torch.int64)
-        for i, symbol in enumerate(word):
-            path[(2 * i + 1) * 26 // (2 * len(word) + 1)] = SYMBOLS.index(symbol) + 1
-        logits[range(26), path] += boost
-        samples.append(Sample(logits.log_softmax(1), word))
-    return samples
+def synthetic(lexicon: Lexicon, boost: float, noise: float, count: int) -> list[Sample]:
+    """Words of 3 to 12 letters, see `made_up_frames`."""
+    words = [word for word in lexicon if 3 <= len(word) <= 12]
+    frames = made_up_frames(lexicon, words, boost, noise, count)
+    return [Sample(made.log_probs, word) for made in frames for word in made.truths or ()]
 
 
 def of_images(path: str, count: int) -> list[Sample]:
@@ -182,9 +176,9 @@ def main() -> int:
         words or generated_words(2000 if args.quick else 50000), SYMBOLS, unknown="skip"
     )
     cases = {
-        "synthetic, peaked": synthetic(list(lexicon), 8.0, 1.0, count),
-        "synthetic, uncertain": synthetic(list(lexicon), 5.5, 1.0, count),
-        "synthetic, flat": synthetic(list(lexicon), 0.5, 0.3, count),
+        "synthetic, peaked": synthetic(lexicon, 8.0, 1.0, count),
+        "synthetic, uncertain": synthetic(lexicon, 5.5, 1.0, count),
+        "synthetic, flat": synthetic(lexicon, 0.5, 0.3, count),
     }
     for item in args.images:
         samples = of_images(item.partition("=")[2], 10 * count)

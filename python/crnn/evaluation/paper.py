@@ -174,7 +174,7 @@ def figure4_plot(scores: Sequence[Score], path: str | Path) -> None:
     """Figure 4 as the paper draws it, see `crnn.evaluation.plots.plot_search`."""
     steps = [score for score in scores if score.method.startswith("bk-tree")]
     plot_search(
-        [int(score.method.rpartition("=")[2]) for score in steps],
+        [score.method.rpartition("=")[2] for score in steps],
         [score.accuracy for score in steps],
         [1e3 * score.search_seconds / max(1, score.count) for score in steps],
         path,

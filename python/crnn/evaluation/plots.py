@@ -52,27 +52,32 @@ def plot_confidence(measured: Mapping[str, Confidence], path: str | Path) -> Non
 
 
 def plot_search(
-    deltas: Sequence[int], accuracies: Sequence[float], ms: Sequence[float], path: str | Path
+    names: Sequence[str],
+    shares: Sequence[float],
+    ms: Sequence[float],
+    path: str | Path,
+    what: str = "accuracy",
 ) -> None:
     """Draw Figure 4: accuracy as a line, search time as bars, over delta.
 
     Args:
-        deltas: of the BK-tree, one for each bar.
-        accuracies: in [0, 1].
+        names: the BK-tree's delta, or another method, of each bar.
+        shares: in [0, 1], of `what`.
         ms: milliseconds per image.
         path: the picture.
+        what: the line is.
 
     Raises:
         ValueError, OSError: as `plot_confidence`.
     """
     figure = new_figure(6, 4)
     times = figure.add_subplot()
-    places = range(len(deltas))
+    places = range(len(names))
     times.bar(places, ms, color="tab:red", alpha=0.6)
     times.set_ylabel("search time per image, ms")
-    times.set_xticks(list(places), list(map(str, deltas)))
+    times.set_xticks(list(places), list(names), rotation=30 if max(map(len, names)) > 5 else 0)
     times.set_xlabel("delta")
     accuracy = times.twinx()
-    accuracy.plot(places, [100 * share for share in accuracies], "o-", color="tab:blue")
-    accuracy.set_ylabel("accuracy, %")
+    accuracy.plot(places, [100 * share for share in shares], "o-", color="tab:blue")
+    accuracy.set_ylabel(f"{what}, %")
     figure.savefig(path, dpi=150)

@@ -52,8 +52,19 @@ def greedy_decode(
     frames: _Frames, blank: int, num_threads: int, /
 ) -> list[tuple[list[int], float, list[tuple[int, int]]]]: ...
 def beam_decode(
-    frames: _Frames, blank: int, beam: int, n_best: int, cutoff: float, num_threads: int, /
-) -> list[list[tuple[list[int], float]]]: ...
+    frames: _Frames,
+    blank: int,
+    beam: int,
+    n_best: int,
+    cutoff: float,
+    lm: LanguageModel | None,
+    lm_weight: float,
+    symbol_bonus: float,
+    lexicon: Lexicon | None,
+    free: list[int],
+    num_threads: int,
+    /,
+) -> list[list[tuple[list[int], float, float]]]: ...  # labels, log_prob, score
 def align(
     frames: _Frames,
     labels: list[list[int]],

@@ -25,15 +25,14 @@ if _C.version != __version__:
 from crnn_ext._build import BuildInfo, CudaDevice, build_info
 from crnn_ext._cuda import CudaError
 from crnn_ext.alignment import Alignment, align, replacement_log_probs
+from crnn_ext.beam import BeamResult, beam_decode
 from crnn_ext.ctc import CTCLoss, ctc_loss, release_memory
 from crnn_ext.language_model import LanguageModel
 from crnn_ext.lexicon import Lexicon, LexiconMethod, LexiconResult, ScoredWord
 from crnn_ext.lstm import LSTM
 from crnn_ext.text import BKTree, edit_distance
 from crnn_ext.transcription import (
-    BeamResult,
     GreedyResult,
-    beam_decode,
     collapse,
     greedy_decode,
     label_log_probs,

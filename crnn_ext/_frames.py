@@ -15,28 +15,36 @@ from crnn_ext._check import fail, fail_type
 Lengths = Tensor | Iterable[int] | int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Frames:
-    """Log-probabilities [T, N, C] on the CPU, of any strides, and lengths [N] in int64."""
+    """Checked log-probabilities [T, N, C] (or [T, C]: N = 1) on the CPU, as `_C` takes them."""
 
-    log_probs: Tensor
-    lengths: Tensor
-    batched: bool
+    log_probs: Tensor  # what `args` points to
+    lengths: Tensor | None  # [N] in int64; None: all T
+    args: _C._Frames
     blank: int
 
     @property
-    def args(self) -> _C._Frames:
-        """The form that `_C` takes; valid as long as this object lives."""
-        T, N, C = self.log_probs.shape
-        t, n, c = self.log_probs.stride()
-        is_double = self.log_probs.dtype == torch.float64
-        return (
-            self.log_probs.data_ptr(), is_double, (T, N, C), (t, n, c), self.lengths.data_ptr()
-        )  # fmt: skip
+    def batched(self) -> bool:
+        return self.log_probs.dim() == 3
+
+    @property
+    def counts(self) -> list[int]:
+        """The frames of each sample."""
+        T, N, _ = self.args[2]
+        return [T] * N if self.lengths is None else self.lengths.tolist()
+
+    @property
+    def samples(self) -> int:
+        return self.args[2][1]
+
+    @property
+    def classes(self) -> int:
+        return self.args[2][2]
 
 
-def check_log_probs(op: str, log_probs: Tensor, blank: int) -> tuple[Tensor, int]:
-    """Check what every decoder checks; return [T, N, C] and the blank as an integer."""
+def check_log_probs(op: str, log_probs: Tensor, blank: int) -> int:
+    """Check what every decoder checks; return the blank as an integer."""
     if not isinstance(log_probs, Tensor):
         fail_type(op, "log_probs", "be a torch.Tensor", log_probs)
     if log_probs.dim() not in (2, 3):
@@ -49,18 +57,25 @@ def check_log_probs(op: str, log_probs: Tensor, blank: int) -> tuple[Tensor, int
     blank = operator.index(blank)
     if not 0 <= blank < C:
         fail(op, "blank", f"lie in [0, {C})", blank)
-    values = log_probs.detach()
-    return values if values.dim() == 3 else values.unsqueeze(1), blank
+    return blank
 
 
 def check_frames(op: str, log_probs: Tensor, lengths: Lengths, blank: int) -> Frames:
     """Check the arguments of a decoder; half precision becomes float32, a GPU tensor is copied."""
-    values, blank = check_log_probs(op, log_probs, blank)
-    values = values if values.is_cpu else values.cpu()
+    blank = check_log_probs(op, log_probs, blank)
+    values = log_probs if log_probs.is_cpu else log_probs.detach().cpu()
     if values.dtype not in (torch.float32, torch.float64):
-        values = values.float()
-    T, N, _ = values.shape
-    return Frames(values, check_lengths(op, lengths, T, N), log_probs.dim() == 3, blank)
+        values = values.detach().float()
+    if values.dim() == 3:
+        T, N, C = values.shape
+        t, n, c = values.stride()
+    else:
+        (T, C), (t, c), N, n = values.shape, values.stride(), 1, 0
+    checked = None if lengths is None else check_lengths(op, lengths, T, N)
+    address = 0 if checked is None else checked.data_ptr()
+    is_double = values.dtype == torch.float64
+    args = values.data_ptr(), is_double, (T, N, C), (t, n, c), address
+    return Frames(values, checked, args, blank)
 
 
 def check_lengths(op: str, lengths: Lengths, T: int, N: int) -> Tensor:

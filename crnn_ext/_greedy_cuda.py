@@ -19,7 +19,8 @@ HEADER = 8  # int32 words of GreedyHeader, csrc/kernels/greedy_cuda.h
 
 def greedy_decode(op: str, log_probs: Tensor, lengths: Lengths, blank: int) -> list[Reading]:
     """What `_C.greedy_decode` returns, after the same checks; waits for the device once."""
-    x, blank = check_log_probs(op, log_probs, blank)
+    blank = check_log_probs(op, log_probs, blank)
+    x = log_probs.detach() if log_probs.dim() == 3 else log_probs.detach().unsqueeze(1)
     T, N, C = x.shape
     if x.dtype not in TYPES:
         x = x.float()

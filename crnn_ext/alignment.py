@@ -90,8 +90,7 @@ def align(
     """
     frames, checked = _check("align", log_probs, labels, lengths, blank)
     shapes = [
-        (2 * len(label) + 1, length)
-        for label, length in zip(checked, frames.lengths.tolist(), strict=True)
+        (2 * len(label) + 1, length) for label, length in zip(checked, frames.counts, strict=True)
     ]
     sizes = [states * length for states, length in shapes]
     flat = torch.empty(sum(sizes), dtype=torch.float64)
@@ -138,7 +137,7 @@ def replacement_log_probs(
     """
     frames, checked = _check("replacement_log_probs", log_probs, labels, lengths, blank)
     counts = [len(label) for label in checked]
-    out = torch.empty((sum(counts), frames.log_probs.shape[2]), dtype=torch.float64)
+    out = torch.empty((sum(counts), frames.classes), dtype=torch.float64)
     threads = torch.get_num_threads()
     _C.replacement_log_probs(frames.args, checked, frames.blank, threads, out.data_ptr())
     return list(torch.split(out, counts))
@@ -148,8 +147,7 @@ def _check(
     op: str, log_probs: Tensor, labels: Sequence[Sequence[int]], lengths: Lengths, blank: int
 ) -> tuple[Frames, list[list[int]]]:
     frames = check_frames(op, log_probs, lengths, blank)
-    _, N, C = frames.log_probs.shape
-    checked = check_labels(op, labels, C, frames.blank)
-    if len(checked) != N:
-        fail(op, "labels", f"hold one label per sample ({N})", len(checked))
+    checked = check_labels(op, labels, frames.classes, frames.blank)
+    if len(checked) != frames.samples:
+        fail(op, "labels", f"hold one label per sample ({frames.samples})", len(checked))
     return frames, checked

@@ -235,9 +235,9 @@ class Lexicon:
             fail(op, "tolerance", "lie in [0, 1]", tolerance)
         frames = check_frames(op, log_probs, lengths, self.blank)
         classes = len(self.symbols) + 1
-        if frames.log_probs.shape[2] != classes:
+        if frames.classes != classes:
             rule = f"have {classes} classes (the symbols and the blank)"
-            fail(op, "log_probs", rule, frames.log_probs.shape[2])
+            fail(op, "log_probs", rule, frames.classes)
         least = 1 if tolerance is None and method == "exact" else 2  # with the runner-up
         prior = None if word_log_prior is None else _check_prior(op, word_log_prior)
         readings = self._lexicon.decode(

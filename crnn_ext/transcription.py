@@ -89,73 +89,6 @@ def greedy_decode(log_probs: Tensor, lengths: Lengths = None, blank: int = 0) ->
     return [GreedyResult(*reading) for reading in readings]
 
 
-@dataclass(frozen=True)
-class BeamResult:
-    """One of the labels that `beam_decode` found in a sample.
-
-    Attributes:
-        labels: the classes read.
-        log_prob: log p(labels | y), equation 1, of all paths: exact.
-    """
-
-    labels: list[int]
-    log_prob: float
-
-
-def beam_decode(
-    log_probs: Tensor,
-    lengths: Lengths = None,
-    blank: int = 0,
-    *,
-    beam: int = 16,
-    n_best: int = 1,
-    cutoff: float = 0.001,
-) -> list[list[BeamResult]]:
-    """The most probable labels, ``argmax_l p(l | y)``, by prefix beam search; approximate.
-
-    Paths that collapse to the same labels are added up, as `greedy_decode` does not do. The best
-    labels of the last beam and the greedy reading are scored exactly and ordered by that: the
-    first is never less probable than the greedy reading.
-
-    Args:
-        log_probs: [T, N, C], or [T, C] for one sample; any floating dtype, strides and device.
-            Values of -1e9 and less count as -inf.
-        lengths: [N], each in [0, T]; all T if left out. Frames beyond are not read.
-        blank: the class of the blank, in [0, C).
-        beam: how many prefixes are kept after a frame, at least 1.
-        n_best: how many labels are wanted of each sample, at least 1.
-        cutoff: in [0, 1]: labels whose probability is below this part of the frame's largest do
-            not extend a prefix in this frame, nor do those that are not among its ``beam + 1``
-            most probable; prefixes below its square beside the best are dropped. With 0 and a
-            beam that holds all prefixes the search is exact.
-
-    Returns:
-        For each sample its labels, best first: at most `n_best`, at most ``beam + 1``, all
-        different and of probability above zero; where there are none, the greedy reading alone
-        with -inf. In a list also for one sample.
-
-    Raises:
-        TypeError: `log_probs` is no tensor, or `lengths` holds something other than integers.
-        ValueError: a shape, dtype, length or option is out of range, or a frame within the
-            lengths holds NaN, +inf or a value of 1e9 or more (the message names the sample).
-
-    Not differentiable. Runs in parallel over samples without the GIL. Graves and Jaitly (2014),
-    Hannun et al. (2014).
-    """
-    op = "beam_decode"
-    beam, n_best = operator.index(beam), operator.index(n_best)
-    if beam < 1:
-        fail(op, "beam", "be at least 1", beam)
-    if n_best < 1:
-        fail(op, "n_best", "be at least 1", n_best)
-    if not 0 <= cutoff <= 1:
-        fail(op, "cutoff", "lie in [0, 1]", cutoff)
-    frames = check_frames(op, log_probs, lengths, blank)
-    limits = min(beam, _C.no_bound), min(n_best, _C.no_bound)
-    readings = _C.beam_decode(frames.args, frames.blank, *limits, cutoff, torch.get_num_threads())
-    return [[BeamResult(*reading) for reading in sample] for sample in readings]
-
-
 def label_log_probs(
     log_probs: Tensor,
     labels: Sequence[Sequence[int]],
@@ -188,8 +121,8 @@ def label_log_probs(
     """
     op = "label_log_probs"
     frames = check_frames(op, log_probs, lengths, blank)
-    checked = check_labels(op, labels, frames.log_probs.shape[2], frames.blank)
-    out = torch.empty((frames.log_probs.shape[1], len(checked)), dtype=torch.float64)
+    checked = check_labels(op, labels, frames.classes, frames.blank)
+    out = torch.empty((frames.samples, len(checked)), dtype=torch.float64)
     threads = torch.get_num_threads()
     _C.label_log_probs(frames.args, checked, frames.blank, threads, out.data_ptr())
     return out if frames.batched else out[0]

@@ -72,14 +72,14 @@ def test_lengths_threads_and_strides() -> None:
     assert crnn_ext.beam_decode(turned, lengths, n_best=3) == one
     for n, length in enumerate(lengths):
         assert crnn_ext.beam_decode(log_probs[:length, n], n_best=3) == [one[n]]
-    assert one[0] == [crnn_ext.BeamResult([], 0.0)]
+    assert one[0] == [crnn_ext.BeamResult([], 0.0, 0.0)]
 
 
 def test_impossible_frames() -> None:
     log_probs = torch.zeros(4, 3).log_softmax(-1)
     log_probs[2] = -math.inf
     (best,) = crnn_ext.beam_decode(log_probs)
-    assert best == [crnn_ext.BeamResult([], -math.inf)]
+    assert best == [crnn_ext.BeamResult([], -math.inf, -math.inf)]
     log_probs = random_log_probs(6, 1, 4)[:, 0]
     log_probs[:, 2] = -1e30
     for result in crnn_ext.beam_decode(log_probs, beam=50, n_best=50, cutoff=0.0)[0]:

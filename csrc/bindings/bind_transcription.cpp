@@ -1,12 +1,15 @@
 // Greedy reading, beam search, equation 1 and alignment.
 #include <pybind11/stl.h>
 
+#include <memory>
+
 #include "bindings/bindings.h"
 #include "bindings/frames.h"
 #include "transcription/alignment.h"
 #include "transcription/beam.h"
 #include "transcription/greedy.h"
 #include "transcription/label_prob.h"
+#include "transcription/lexicon.h"
 
 namespace py = pybind11;
 
@@ -40,19 +43,31 @@ py::list py_greedy_decode(const Frames& frames, int64_t blank, int num_threads) 
   return list;
 }
 
+// lm and lexicon: null for none. free: classes, with a lexicon.
 py::list py_beam_decode(const Frames& frames, int64_t blank, int64_t beam, int64_t n_best,
-                        double cutoff, int num_threads) {
-  const BeamOptions options{beam, n_best, cutoff};
+                        double cutoff, const LanguageModel* lm, double lm_weight,
+                        double symbol_bonus, const Lexicon* lexicon,
+                        const std::vector<int64_t>& free, int num_threads) {
+  BeamOptions options;
+  options.beam = beam;
+  options.n_best = n_best;
+  options.cutoff = cutoff;
+  options.lm = lm;
+  options.lm_weight = lm_weight;
+  options.symbol_bonus = symbol_bonus;
   std::vector<std::vector<BeamReading>> readings;
   {
     py::gil_scoped_release release;
+    std::unique_ptr<const WordText> words;
+    if (lexicon) words = std::make_unique<WordText>(lexicon->index(), free, lexicon->classes());
+    options.words = words.get();
     readings = beam_decode("beam_decode", frame_batch(frames), blank, options, num_threads);
   }
   py::list list;
   for (const std::vector<BeamReading>& sample : readings) {
     py::list best;
     for (const BeamReading& reading : sample) {
-      best.append(py::make_tuple(reading.labels, reading.log_prob));
+      best.append(py::make_tuple(reading.labels, reading.log_prob, reading.score));
     }
     list.append(std::move(best));
   }

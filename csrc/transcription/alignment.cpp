@@ -194,7 +194,7 @@ std::vector<LabelAlignment> align(const FrameBatch& batch, const WordList& label
                                   int num_threads, double* occupancy) {
   std::vector<LabelAlignment> results(static_cast<size_t>(batch.N));
   const std::vector<int64_t> begins =
-      offsets(batch.N, [&](int64_t n) { return (2 * labels[n].size + 1) * batch.lengths[n]; });
+      offsets(batch.N, [&](int64_t n) { return (2 * labels[n].size + 1) * batch.length(n); });
   parallel_for(batch.N, 1, num_threads, [&](int64_t first, int64_t last) {
     for (int64_t n = first; n < last; ++n) {
       LabelAlignment& result = results[static_cast<size_t>(n)];

@@ -10,7 +10,9 @@ struct FrameBatch {
   const double* f64;  // [T, N, C], or null where f32 is given
   int64_t T, N, C;
   int64_t stride_t, stride_n, stride_c;  // in elements
-  const int64_t* lengths;                // [N], each 0..T; frames beyond are never read
+  const int64_t* lengths;  // [N], each 0..T, or null: all T; frames beyond are never read
+
+  int64_t length(int64_t n) const { return lengths ? lengths[n] : T; }
 };
 
 // The range in which log-probabilities count as numbers: at or above it they are damage, at or
@@ -25,7 +27,7 @@ class FrameView {
         f64_(batch.f64 ? batch.f64 + n * batch.stride_n : nullptr),
         stride_t_(batch.stride_t),
         stride_c_(batch.stride_c),
-        frames_(batch.lengths[n]),
+        frames_(batch.length(n)),
         classes_(batch.C) {}
 
   int64_t frames() const { return frames_; }
@@ -34,6 +36,11 @@ class FrameView {
   double operator()(int64_t t, int64_t c) const {
     const int64_t at = t * stride_t_ + c * stride_c_;
     return f32_ ? static_cast<double>(f32_[at]) : f64_[at];
+  }
+
+  // How many values of frame t are `least` or more.
+  int64_t count_from(int64_t t, double least) const {
+    return f32_ ? count_of(f32_ + t * stride_t_, least) : count_of(f64_ + t * stride_t_, least);
   }
 
   // The class of the highest value of frame t, the lowest such class on a tie, and that value;
@@ -47,6 +54,19 @@ class FrameView {
   }
 
  private:
+  template <class Real>
+  int64_t count_of(const Real* row, double least) const {
+    int64_t count = 0;
+    if (stride_c_ == 1) {  // by vectors
+      for (int64_t c = 0; c < classes_; ++c) count += static_cast<double>(row[c]) >= least;
+    } else {
+      for (int64_t c = 0; c < classes_; ++c) {
+        count += static_cast<double>(row[c * stride_c_]) >= least;
+      }
+    }
+    return count;
+  }
+
   template <class Real>
   Best best_of(const Real* row) const {
     Real highest = row[0], damage = 0;  // damage becomes NaN with the first NaN

@@ -18,10 +18,10 @@ struct Damage {
   double value = 0;
 };
 
-GreedyReading read(const FrameView& frames, int64_t blank, std::vector<int64_t>& path,
-                   Damage& damage) {
+GreedyReading read(const FrameView& frames, int64_t blank, Damage& damage) {
   GreedyReading reading;
-  path.clear();
+  std::vector<int64_t>& path = reading.path;
+  path.reserve(static_cast<size_t>(frames.frames()));
   for (int64_t t = 0; t < frames.frames(); ++t) {
     const FrameView::Best best = frames.best(t);
     if (!(best.value < kLogLimit)) {
@@ -57,10 +57,9 @@ std::vector<GreedyReading> greedy_decode(const char* op, const FrameBatch& batch
   const int64_t grain =
       std::max<int64_t>(1, kValuesPerChunk / std::max<int64_t>(1, batch.T * batch.C));
   parallel_for(batch.N, grain, num_threads, [&](int64_t begin, int64_t end) {
-    std::vector<int64_t> path;
     for (int64_t n = begin; n < end; ++n) {
       const auto i = static_cast<size_t>(n);
-      readings[i] = read(FrameView(batch, n), blank, path, damages[i]);
+      readings[i] = read(FrameView(batch, n), blank, damages[i]);
     }
   });
   for (size_t n = 0; n < damages.size(); ++n) {

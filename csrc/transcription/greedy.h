@@ -20,8 +20,9 @@ void collapse(const int64_t* path, int64_t T, int64_t blank, std::vector<int64_t
 
 struct GreedyReading {
   std::vector<int64_t> labels;
-  std::vector<Span> spans;  // one per label
-  double log_prob = 0;      // of the best path: the sum of its frames
+  std::vector<Span> spans;    // one per label
+  double log_prob = 0;        // of the best path: the sum of its frames
+  std::vector<int64_t> path;  // the most probable class of each frame
 };
 
 // Reads every sample. blank in [0, C). Throws std::invalid_argument, in the name of `op`, for the

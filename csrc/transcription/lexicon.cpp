@@ -28,6 +28,11 @@ std::shared_ptr<const Lexicon::Words> Lexicon::words() const {
   return words_;
 }
 
+std::shared_ptr<const LexiconIndex> Lexicon::index() const {
+  const std::shared_ptr<const Words> words = this->words();
+  return {words, &words->index};
+}
+
 void Lexicon::publish(std::shared_ptr<const Words> words) {
   std::lock_guard<std::mutex> lock(mutex_);
   words_.swap(words);

@@ -58,6 +58,9 @@ class Lexicon {
   // Words [begin, end) in the order of addition, as far as there are any.
   WordList slice(int64_t begin, int64_t end) const;
 
+  // The words as they are now.
+  std::shared_ptr<const LexiconIndex> index() const;
+
   // Every sample's words. Throws like greedy_decode, and unless there is a prior for each word.
   std::vector<LexiconReading> decode(const char* op, const FrameBatch& batch,
                                      const LexiconOptions& options, int num_threads) const;

@@ -273,7 +273,7 @@ def test_labels_beyond_the_longest(device: Device) -> None:
 # ---- mistakes that the emulator must find ------------------------------------------------------
 
 FORWARD, BACKWARD = "kernels/cuda/ctc_forward.cu", "kernels/cuda/ctc_backward.cu"
-RECURSION = "kernels/cuda/ctc_recursion.cuh"
+SAMPLES, RECURSION = "kernels/cuda/ctc_samples.cuh", "kernels/cuda/ctc_recursion.cuh"
 MUTANTS: dict[str, tuple[tuple[str, str, str], str]] = {
     "no barrier before the recursion": (
         (FORWARD, "lattice.emissions);\n  __syncthreads();\n", "lattice.emissions);\n"),
@@ -308,7 +308,7 @@ MUTANTS: dict[str, tuple[tuple[str, str, str], str]] = {
         "left|race|out of bounds",
     ),
     "a label read one too far": (
-        (FORWARD, "for (int64_t i = threadIdx.x; i < L;", "for (int64_t i = threadIdx.x; i <= L;"),
+        (SAMPLES, "for (int64_t i = threadIdx.x; i < L;", "for (int64_t i = threadIdx.x; i <= L;"),
         "out of bounds",
     ),
     "shared memory too small": (

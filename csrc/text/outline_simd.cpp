@@ -6,6 +6,9 @@
 #include "text/outline.h"
 
 #if defined(__AVX2__)
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns of its own header (105593)
+#endif
 #include <immintrin.h>
 #endif
 

@@ -81,9 +81,11 @@ def test_tsv(model: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_json_holds_everything_and_errors_too(
     model: str, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["read", str(photos), "none.png", "--model", model, "--format", "json"]) == 1
+    options = ["--model", model, "--format", "json", "--alternatives", "2"]
+    assert main(["read", str(photos), "none.png", *options]) == 1
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    readings = crnn.Recognizer.from_pretrained(model).read([photos, "none.png"])
+    reader = crnn.Recognizer.from_pretrained(model)
+    readings = reader.read([photos, "none.png"], alternatives=2)
     assert [row["text"] for row in rows] == [r.text for r in readings]
     assert [row["symbols"] for row in rows] == [r.to_dict()["symbols"] for r in readings]
     assert rows[3]["error"] == "load: none.png must be an existing file, got none there"

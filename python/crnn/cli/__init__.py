@@ -18,7 +18,18 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-COMMANDS = ("read", "train", "eval", "calibrate", "data", "synth", "lexicon", "lm", "doctor")
+COMMANDS = (
+    "read",
+    "explain",
+    "train",
+    "eval",
+    "calibrate",
+    "data",
+    "synth",
+    "lexicon",
+    "lm",
+    "doctor",
+)
 
 # What a shell reports for a program ended by these signals.
 _INTERRUPTED = 128 + 2

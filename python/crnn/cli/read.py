@@ -88,6 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the largest edit distance of bk-tree (default: %(default)s)",
     )
     parser.add_argument(
+        "--alternatives",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="in json, the N most probable others for each symbol (default: %(default)s)",
+    )
+    parser.add_argument(
         "--min-confidence",
         type=_probability,
         default=0.0,
@@ -128,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
         lexicon=lexicon,
         method=args.method,
         delta=args.delta,
+        alternatives=args.alternatives,
         min_confidence=args.min_confidence,
     )
     count = failed = unsure = 0

@@ -55,6 +55,7 @@ _TEXTS = {
     "words": "word lists (one a line, or hunspell .dic); default: the installed dictionary",
     "fonts": "folders with fonts, or archives of crnn synth pack-fonts; default: the system's",
     "backgrounds": "folders with photographs to blend with",
+    "tensorboard": "also write log.jsonl's numbers as curves (pip install crnn-ext[tensorboard])",
     "log_every": "steps between log lines",
     "save_every": "steps between saved states",
     "validate_every": "steps between validations",

@@ -66,6 +66,7 @@ class TrainConfig:
         fonts: directories with fonts, or archives of `crnn synth pack-fonts`; none means the
             system's.
         backgrounds: directories with photographs to blend with.
+        tensorboard: write the log's numbers for TensorBoard, too.
         log_every, save_every, validate_every: steps between log lines, checkpoints, validations.
     """
 
@@ -99,6 +100,7 @@ class TrainConfig:
     words: tuple[str, ...] = ()
     fonts: tuple[str, ...] = ()
     backgrounds: tuple[str, ...] = ()
+    tensorboard: bool = False
     log_every: int = 50
     save_every: int = 500
     validate_every: int = 1000

@@ -27,6 +27,7 @@ from crnn.synth import Batch
 from crnn.training.config import CONFIG, TrainConfig
 from crnn.training.distributed import Ranks
 from crnn.training.health import Health
+from crnn.training.scalars import Scalars, summary_writer
 from crnn.training.signals import stop_requests
 from crnn.training.sources import batches
 from crnn.training.validation import Validator
@@ -57,6 +58,8 @@ class Trainer:
                 f"Trainer: preset must be one of {', '.join(PRESETS)}, got {config.preset!r}"
             )
         self.config = config
+        if config.tensorboard:
+            summary_writer()  # what is missing shows at once
         self.charset = Charset.named(config.charset)
         self.output_dir = Path(config.output_dir)
         self.ranks = Ranks(config.device)
@@ -132,8 +135,13 @@ class Trainer:
             total=self.config.steps, initial=self.step, file=sys.stderr, unit="step",
             disable=not writes,
         )  # fmt: skip
+        self.scalars = Scalars(self.output_dir, self.step, writes and self.config.tensorboard)
         stopped = done = False
-        with contextlib.closing(progress), stop_requests() as stop:
+        with (
+            contextlib.closing(progress),
+            contextlib.closing(self.scalars),
+            stop_requests() as stop,
+        ):
             for batch in self.batches():
                 seconds = before + time.monotonic() - started
                 # All processes end at the same step, whichever was asked to.
@@ -243,6 +251,7 @@ class Trainer:
     def _write_log(self, line: dict[str, Any]) -> None:
         with (self.output_dir / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
+        self.scalars.write(line)
 
     def _validate(self) -> bool:
         """Read the data sets, keep the best weights; whether patience has run out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,25 @@ WIDTHS = (100, 124, 152, 188)
 _LABEL_SYMBOLS = frozenset(string.digits + string.ascii_letters)
 #: Batches that are drawn together, sorted by width, so that few images change their proportions.
 POOL = 8
+
+
+def bucket(widths: Sequence[int], natural: float, longest: int) -> int:
+    """The width of a batch: the one of `widths` nearest to `natural` that holds its labels.
+
+    An image too narrow for its label could not be learned: T frames must hold L labels and a blank
+    between repeats.
+    """
+    nearest = min(widths, key=lambda w: abs(np.log(w / natural)))
+    return next((w for w in widths if w >= max(nearest, 5 * longest)), widths[-1])
+
+
+def draw_sign(texts: TextSampler, rng: np.random.Generator) -> tuple[str, str]:
+    """What a sign says, and the letters and digits of it, at least one, that its label holds."""
+    label = ""
+    while not label:
+        text = texts(rng)
+        label = "".join(symbol for symbol in text if symbol in _LABEL_SYMBOLS)
+    return text, label
 
 
 @dataclass
@@ -99,11 +119,7 @@ class SyntheticImages(Dataset[list[Batch]], ABC):
     def _batch(self, samples: list[tuple[NDArray[np.uint8], str]]) -> Batch:
         ratios = [image.shape[1] / image.shape[0] for image, _ in samples]
         natural = self.height * float(np.median(ratios))
-        width = min(self.widths, key=lambda w: abs(np.log(w / natural)))
-        # An image too narrow for its label could not be learned (T frames must hold L labels and
-        # a blank between repeats).
-        least = max(5 * len(label) for _, label in samples)
-        width = next((w for w in self.widths if w >= max(width, least)), self.widths[-1])
+        width = bucket(self.widths, natural, max(len(label) for _, label in samples))
         images = [
             np.asarray(
                 Image.fromarray(image).resize((width, self.height), Image.Resampling.BICUBIC)
@@ -145,8 +161,5 @@ class SyntheticWords(SyntheticImages):
     def sample(self, index: int) -> tuple[NDArray[np.uint8], str]:
         """Image ``[height, width]``, at its camera's resolution, and label of sample `index`."""
         rng = np.random.default_rng((self.seed, index))
-        label = ""
-        while not label:
-            text = self.texts(rng)
-            label = "".join(symbol for symbol in text if symbol in _LABEL_SYMBOLS)
+        text, label = draw_sign(self.texts, rng)
         return self.renderer(text, rng, self.difficulty_at(index)), label

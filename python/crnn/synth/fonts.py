@@ -59,7 +59,7 @@ def find_fonts(sources: Iterable[str | Path] = FONT_DIRECTORIES) -> list[list[st
     """
     paths = [Path(source).expanduser() for source in sources]
     archives = [path for path in paths if path.suffix == SUFFIX and path.is_file()]
-    good = [family for archive in archives for family in unpack_fonts(archive, _cache())]
+    good = [family for archive in archives for family in unpack_fonts(archive, cache_folder())]
     folders = [path for path in paths if path not in archives]
     if folders:
         good += _judged(_font_files(folders))
@@ -99,10 +99,11 @@ def _cache_path(candidates: Sequence[str]) -> Path:
     key = hashlib.sha256(
         json.dumps([_MIN_AGREEMENT, _MAX_MARGIN, _SAME, stamps]).encode()
     ).hexdigest()[:16]
-    return _cache() / f"font-families-{key}.json"
+    return cache_folder() / f"font-families-{key}.json"
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where what takes seconds to find out about fonts is kept."""
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "crnn"
 
 

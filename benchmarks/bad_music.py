@@ -30,7 +30,7 @@ from crnn.charset import NAMED, Charset
 from crnn.music.dataset import SyntheticMusic
 from crnn.music.negatives import KINDS
 from crnn.music.photo import severity
-from crnn.synth.render import load_backgrounds
+from crnn.synth.backgrounds import load_backgrounds
 
 Picture = tuple[NDArray[np.uint8] | Image.Image | Path, str]  # and its label
 Generator = np.random.Generator

@@ -19,7 +19,7 @@ from crnn import Recognizer
 from crnn.data import open_dataset
 from crnn.evaluation import PROTOCOLS, Score, evaluate
 from crnn.evaluation.music import SETS, table4
-from crnn.synth.render import load_backgrounds
+from crnn.synth.backgrounds import load_backgrounds
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from benchmarks.speed import parse, parser
 from benchmarks.timing import interleave
 from crnn.charset import Charset
 from crnn.synth import Renderer, SyntheticWords, TextSampler, find_fonts, load_words
-from crnn.synth.render import load_backgrounds
+from crnn.synth.backgrounds import load_backgrounds
 
 IMAGES = 256  # of one call
 FONTS = 40

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 from crnn.charset import Charset
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler, find_fonts, load_words
+from crnn.synth.backgrounds import load_backgrounds, pack_backgrounds
 from crnn.synth.dataset import POOL
-from crnn.synth.render import load_backgrounds
 
 WORDS = ["exit", "carpark", "it's", "Theatre", "mississippi"]
 
@@ -122,6 +122,37 @@ def test_backgrounds_pass_over_what_is_no_image(tmp_path: Path, data: SyntheticW
     assert [photo.shape for photo in photos] == [(200, 300)]
     renderer = Renderer(data.renderer.families, photos)
     assert renderer("EXIT", np.random.default_rng(1)).size > 0
+
+
+def test_backgrounds_travel_in_an_archive(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number, size in enumerate([(300, 200), (900, 100), (640, 480), (80, 1000)]):
+        Image.effect_noise(size, 50).save(tmp_path / f"{number}.png")
+    Image.effect_noise((60, 300), 50).save(tmp_path / "narrow.png")  # passed over
+    archive = tmp_path / "photographs.zip"
+    # 900 x 100 is 512 x 57 when reduced, too narrow; of the other three all are taken.
+    assert pack_backgrounds([tmp_path], archive, count=3, size=128) == 3
+    assert all(min(photo.shape) >= 64 for photo in load_backgrounds([archive]))
+    first = archive.read_bytes()
+    pack_backgrounds([tmp_path], archive, count=3, size=128)
+    assert archive.read_bytes() == first
+    assert len(load_backgrounds([archive, tmp_path], limit=4)) == 4
+
+
+def test_archives_of_backgrounds_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"archive must end in \.zip, got .*photos\.tar"):
+        pack_backgrounds([tmp_path], tmp_path / "photos.tar")
+    with pytest.raises(ValueError, match="pack_backgrounds: sources must hold photographs"):
+        pack_backgrounds([tmp_path], tmp_path / "photos.zip")
+    with pytest.raises(ValueError, match=r"size must be within \[64, 512\], got 16"):
+        pack_backgrounds([tmp_path], tmp_path / "photos.zip", size=16)
+    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
+        pack_backgrounds([tmp_path], tmp_path / "photos.zip", count=0)
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(ValueError, match=r"broken\.zip must be a zip archive of images, got"):
+        load_backgrounds([broken])
 
 
 def test_text_sampler_draws_every_kind() -> None:

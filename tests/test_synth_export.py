@@ -139,6 +139,15 @@ def test_the_command(font_folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["synth", "preview", str(sheet), "--rows", "2", "--columns", "3", *common]) == 0
     with Image.open(sheet) as image:
         assert image.size == (3 * 190, 2 * 78)
+    composed = [*common, "--rows", "2", "--columns", "3", "--compose", "device"]
+    assert main(["synth", "preview", str(sheet), *composed]) == 0
+    with Image.open(sheet) as image:
+        assert image.size == (3 * 190, 2 * 78)
+    assert main(["synth", "preview", str(sheet), *composed, "--start", "2"]) == 2
+    assert "start must be 0 with --compose device, got 2" in capsys.readouterr().err
+    photographs = tmp_path / "photographs.zip"
+    assert main(["synth", "pack-backgrounds", str(photographs), str(tmp_path)]) == 0
+    assert "1 photographs" in capsys.readouterr().out  # the sheet
     assert main(["synth", "export", str(tmp_path / "out"), "--count", "3", *common]) == 0
     assert len((tmp_path / "out" / "gt.tsv").read_text().splitlines()) == 3
     assert main(["synth", "export", str(tmp_path / "out"), "--count", "3", *common]) == 2

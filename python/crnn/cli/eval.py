@@ -266,7 +266,7 @@ def _table2(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -
 def _table4(args: argparse.Namespace, recognizer: Recognizer) -> int:
     from crnn.evaluation import save_run
     from crnn.evaluation.music import table4, table4_text
-    from crnn.synth.render import load_backgrounds
+    from crnn.synth.backgrounds import load_backgrounds
 
     datasets = open_named(args.data)
     with _bar(sum(map(len, datasets.values()))) as bar:

@@ -125,8 +125,8 @@ class Photographer:
     """Takes pictures of sheets.
 
     Args:
-        backgrounds: photographs as grey levels in [0, 1], as `crnn.synth.render.load_backgrounds`
-            gives; none means gradients and noise only.
+        backgrounds: photographs as grey levels in [0, 1], of
+            `crnn.synth.backgrounds.load_backgrounds`; none means gradients and noise only.
     """
 
     def __init__(self, backgrounds: Sequence[Grey] = ()) -> None:

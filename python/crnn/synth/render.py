@@ -10,7 +10,6 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,26 +23,6 @@ Generator = np.random.Generator
 
 _PAD = 34  # pixels of canvas around the text: room for neighbours, shadows and the sign's edge
 _NEIGHBOURS = string.ascii_letters + string.digits
-
-
-def load_backgrounds(directories: Sequence[str | Path], limit: int = 400) -> list[Grey]:
-    """Photographs to blend with, reduced to 512 pixels; unreadable files are passed over."""
-    found: list[Grey] = []
-    for directory in directories:
-        for path in sorted(Path(directory).expanduser().rglob("*")):
-            if path.suffix.lower() not in (".jpg", ".jpeg", ".png") or len(found) >= limit:
-                continue
-            try:
-                with Image.open(path) as image:
-                    image.draft("L", (512, 512))
-                    grey = image.convert("L")
-            except (OSError, ValueError, Image.DecompressionBombError):
-                continue
-            if min(grey.size) < 64:
-                continue
-            grey.thumbnail((512, 512))
-            found.append(np.asarray(grey, np.float32) / np.float32(255))
-    return found
 
 
 @dataclass

@@ -57,6 +57,10 @@ def test_config_errors() -> None:
         TrainConfig(steps=0)
     with pytest.raises(ValueError, match="optimizer must be adamw or adadelta, got 'sgd'"):
         TrainConfig(optimizer="sgd")
+    with pytest.raises(ValueError, match="compose must be workers or device, got 'gpu'"):
+        TrainConfig(compose="gpu")
+    with pytest.raises(ValueError, match="compose must be workers for task music, got 'device'"):
+        TrainConfig(task="music", compose="device")
     with pytest.raises(ValueError, match=r"Trainer: preset must be one of .*small.*, got 'huge'"):
         Trainer(TrainConfig(preset="huge"))
     with pytest.raises(
@@ -76,6 +80,13 @@ def test_one_batch_is_learned(config: TrainConfig, optimizer: str, lr: float) ->
     assert losses[-1] < 0.3 * losses[0]
 
 
+def test_large_batches_are_watched_in_part(config: TrainConfig) -> None:
+    """Every second of 300 words is read for the log; all are learned from."""
+    trainer = Trainer(changed(config, batch_size=300, compose="device", warmup_samples=1))
+    trainer.train_step(next(trainer.batches()))
+    assert trainer.health.words == 150
+
+
 def equal_states(one: Trainer, other: Trainer) -> bool:
     """Weights, statistics and the optimizer's moments, bit for bit."""
     moments = (trainer.optimizer.state_dict()["state"] for trainer in (one, other))
@@ -88,12 +99,15 @@ def equal_states(one: Trainer, other: Trainer) -> bool:
 
 
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize(("workers", "stop_at"), [(0, 2), (2, 9)])  # in the 1st and the 2nd pool
+@pytest.mark.parametrize(
+    ("workers", "stop_at", "compose"),  # in the 1st and the 2nd pool
+    [(0, 2, "workers"), (2, 9, "workers"), (1, 9, "device")],
+)
 def test_a_resumed_run_equals_an_unbroken_one(
-    config: TrainConfig, tmp_path: Path, workers: int, stop_at: int
+    config: TrainConfig, tmp_path: Path, workers: int, stop_at: int, compose: str
 ) -> None:
     """With width buckets, workers, and a Ctrl-C in the middle of a step."""
-    config = changed(config, fixed_width=0, steps=11, workers=workers)
+    config = changed(config, fixed_width=0, steps=11, workers=workers, compose=compose)
     whole = Trainer(config)
     whole.run()
     broken = changed(config, output_dir=str(tmp_path / "broken"))

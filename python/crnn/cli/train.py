@@ -22,6 +22,7 @@ EXAMPLES = """\
   crnn train --output-dir runs/mine --resume --steps 30000          on, with its settings
   crnn train --config runs/mine/config.toml --output-dir runs/other --lr 0.001
   crnn train --task music --backgrounds ~/Pictures                  pitches on a staff
+  crnn train --device cuda --amp --compose device --batch-size 1024 --workers 8
   crnn train --init small --lr 0.0005 --words my-words.txt          from the packaged weights
 """
 _TEXTS = {
@@ -47,6 +48,7 @@ _TEXTS = {
     "workers": "processes that draw images; 0: none beside this one",
     "threads": "threads of torch; 0: its default",
     "device": "cpu or cuda",
+    "compose": "where words become pictures: workers, or device (the one that trains; for GPUs)",
     "warmup_samples": "images over which the synthesis grows from clean to hard",
     "data": "data sets of stored words, see crnn data; half of the batches",
     "synthetic": "draw synthetic images",
@@ -54,7 +56,7 @@ _TEXTS = {
     "patience": "end after so many validations without a better one; 0: never",
     "words": "word lists (one a line, or hunspell .dic); default: the installed dictionary",
     "fonts": "folders with fonts, or archives of crnn synth pack-fonts; default: the system's",
-    "backgrounds": "folders with photographs to blend with",
+    "backgrounds": "folders or archives with photographs to blend with",
     "tensorboard": "also write log.jsonl's numbers as curves (pip install crnn-ext[tensorboard])",
     "log_every": "steps between log lines",
     "save_every": "steps between saved states",

@@ -55,6 +55,8 @@ class TrainConfig:
         workers: processes that draw images; 0 draws in the training process.
         threads: of torch; 0 leaves its default.
         device: ``"cpu"`` or ``"cuda"``.
+        compose: where words become pictures: ``"workers"``, one at a time in the processes that
+            draw images, or ``"device"``, by the batch on the device that trains.
         warmup_samples: samples over which the synthesis grows from clean to hard.
         data: data sets of stored words to train on, as `crnn data` takes them; each pool of theirs
             goes with one of synthetic words.
@@ -65,7 +67,7 @@ class TrainConfig:
         words: word lists; none means an installed dictionary.
         fonts: directories with fonts, or archives of `crnn synth pack-fonts`; none means the
             system's.
-        backgrounds: directories with photographs to blend with.
+        backgrounds: directories or zip archives with photographs to blend with.
         tensorboard: write the log's numbers for TensorBoard, too.
         log_every, save_every, validate_every: steps between log lines, checkpoints, validations.
     """
@@ -92,6 +94,7 @@ class TrainConfig:
     workers: int = 1
     threads: int = 0
     device: str = "cpu"
+    compose: str = "workers"
     warmup_samples: int = 200_000
     data: tuple[str, ...] = ()
     synthetic: bool = True
@@ -121,6 +124,14 @@ class TrainConfig:
             )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig: ema_decay must lie in [0, 1), got {self.ema_decay}")
+        if self.compose not in ("workers", "device"):
+            raise ValueError(
+                f"TrainConfig: compose must be workers or device, got {self.compose!r}"
+            )
+        if self.compose == "device" and self.task != "text":
+            raise ValueError(
+                f"TrainConfig: compose must be workers for task {self.task}, got 'device'"
+            )
         if not self.synthetic and not self.data:
             raise ValueError("TrainConfig: data must be given without synthetic, got none")
 

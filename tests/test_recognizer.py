@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from tiny import save_tiny, tiny_checkpoint
 
-from crnn import ImageError, Reading, Recognizer, pretrained_models
+from crnn import Beam, ImageError, Reading, Recognizer, pretrained_models
 from crnn_ext import Lexicon
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -370,7 +370,24 @@ def test_a_model_that_overflows_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
     ("options", "message"),
     [
         ({"batch_size": 0}, "read: batch_size must be at least 1, got 0"),
-        ({"method": "beam"}, "read: method must be 'exact', 'bk-tree' or 'exhaustive', got 'beam'"),
+        (
+            {"method": "best"},
+            "read: method must be 'exact', 'bk-tree', 'exhaustive' or 'beam', got 'best'",
+        ),
+        ({"beam": Beam()}, "read: beam must come with method 'beam', got 'exact'"),
+        ({"method": "beam", "beam": Beam(width=0)}, "beam_decode: beam must be at least 1, got 0"),
+        (
+            {"method": "beam", "beam": Beam(lm_weight=-1)},
+            "beam_decode: lm_weight must lie in [0, 10], got -1",
+        ),
+        (
+            {"method": "beam", "beam": Beam(free="a")},
+            "beam_decode: free must be empty without a lexicon, got 'a'",
+        ),
+        (
+            {"method": "beam", "beam": Beam(lm="none.lm")},
+            "read: lm must be a readable file, got none.lm (No such file or directory)",
+        ),
         ({"delta": -1}, "read: delta must be at least 0, got -1"),
     ],
 )

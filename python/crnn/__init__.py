@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from crnn.pretrained import pretrained_models
     from crnn.reading import Alternative, Reading, Symbol
     from crnn.recognizer import Recognizer
+    from crnn.transcription import Beam
 
 # Imported when first used: `crnn --help` must not wait for torch.
 _HOME = {
     "Alternative": "reading",
+    "Beam": "transcription",
     "CRNN": "model",
     "PRESETS": "model",
     "Charset": "charset",
@@ -40,6 +42,7 @@ __all__ = [
     "CRNN",
     "PRESETS",
     "Alternative",
+    "Beam",
     "Charset",
     "CheckpointError",
     "ImageError",

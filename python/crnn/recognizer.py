@@ -21,7 +21,7 @@ from crnn.images import ImageError, Prepared, Source
 from crnn.pretrained import model_file
 from crnn.reading import Alternative, Reading, Symbol
 from crnn.sources import expand, is_folder, is_several
-from crnn.transcription import Transcriber, Transcript, make_lexicon
+from crnn.transcription import Beam, Method, Transcriber, Transcript, make_lexicon
 
 __all__ = ["Alternative", "Reading", "Recognizer", "Symbol"]
 
@@ -78,8 +78,9 @@ class Recognizer:
         *,
         batch_size: int = ...,
         lexicon: _Words = ...,
-        method: crnn_ext.LexiconMethod = ...,
+        method: Method = ...,
         delta: int = ...,
+        beam: Beam | None = ...,
         alternatives: int = ...,
         min_confidence: float = ...,
         strict: bool | None = ...,
@@ -91,8 +92,9 @@ class Recognizer:
         *,
         batch_size: int = ...,
         lexicon: _Words = ...,
-        method: crnn_ext.LexiconMethod = ...,
+        method: Method = ...,
         delta: int = ...,
+        beam: Beam | None = ...,
         alternatives: int = ...,
         min_confidence: float = ...,
         strict: bool | None = ...,
@@ -104,8 +106,9 @@ class Recognizer:
         *,
         batch_size: int = ...,
         lexicon: _Words = ...,
-        method: crnn_ext.LexiconMethod = ...,
+        method: Method = ...,
         delta: int = ...,
+        beam: Beam | None = ...,
         alternatives: int = ...,
         min_confidence: float = ...,
         strict: bool | None = ...,
@@ -116,8 +119,9 @@ class Recognizer:
         *,
         batch_size: int = 32,
         lexicon: _Words = None,
-        method: crnn_ext.LexiconMethod = "exact",
+        method: Method = "exact",
         delta: int = 3,
+        beam: Beam | None = None,
         alternatives: int = 0,
         min_confidence: float = 0.0,
         strict: bool | None = None,
@@ -134,8 +138,9 @@ class Recognizer:
             method: "exact" finds the most probable word of all; "exhaustive" gives the same by
                 looking at every one; "bk-tree" looks at those within `delta` edits of the reading
                 without lexicon (equation 2). Where there is no word to be found that reading is
-                kept.
+                kept. "beam", with a lexicon or without, weighs all paths of several readings.
             delta: the largest edit distance of "bk-tree".
+            beam: options of "beam": a language model, symbols between words.
             alternatives: how many other symbols `Symbol.alternatives` is to name for each symbol.
             min_confidence: readings below it get ``accepted=False``; all keep their text.
             strict: whether an image that cannot be read raises. By default it does if it is the
@@ -159,6 +164,7 @@ class Recognizer:
                 lexicon=lexicon,
                 method=method,
                 delta=delta,
+                beam=beam,
                 alternatives=alternatives,
                 min_confidence=min_confidence,
             )
@@ -174,8 +180,9 @@ class Recognizer:
         *,
         batch_size: int = 32,
         lexicon: _Words = None,
-        method: crnn_ext.LexiconMethod = "exact",
+        method: Method = "exact",
         delta: int = 3,
+        beam: Beam | None = None,
         alternatives: int = 0,
         min_confidence: float = 0.0,
     ) -> Iterator[Reading]:
@@ -186,28 +193,32 @@ class Recognizer:
         """
         if batch_size < 1:
             raise ValueError(f"read: batch_size must be at least 1, got {batch_size}")
-        if method not in typing.get_args(crnn_ext.LexiconMethod):
-            raise ValueError(
-                f"read: method must be 'exact', 'bk-tree' or 'exhaustive', got {method!r}"
-            )
+        if method not in (*typing.get_args(crnn_ext.LexiconMethod), "beam"):
+            known = "'exact', 'bk-tree', 'exhaustive' or 'beam'"
+            raise ValueError(f"read: method must be {known}, got {method!r}")
+        if beam is not None and method != "beam":
+            raise ValueError(f"read: beam must come with method 'beam', got {method!r}")
         if delta < 0:
             raise ValueError(f"read: delta must be at least 0, got {delta}")
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"read: min_confidence must lie in [0, 1], got {min_confidence}")
         words = None if lexicon is None else self.lexicon(lexicon)
-        transcriber = self.transcriber(words, method, delta, alternatives)
+        transcriber = self.transcriber(words, method, delta, alternatives, beam)
         return _judged(self._stream(expand(sources), batch_size, transcriber), min_confidence)
 
     def transcriber(
         self,
         lexicon: crnn_ext.Lexicon | None = None,
-        method: crnn_ext.LexiconMethod = "exact",
+        method: Method = "exact",
         delta: int = 3,
         alternatives: int = 0,
+        beam: Beam | None = None,
     ) -> Transcriber:
         """What turns this model's logits into readings; arguments as in `read`."""
         temperature = self.checkpoint.temperature
-        return Transcriber(self.charset, lexicon, method, delta, alternatives, temperature)
+        return Transcriber(
+            self.charset, lexicon, method, delta, alternatives, temperature, beam or Beam()
+        )
 
     def align(self, source: Source, text: str, *, alternatives: int = 0) -> Reading:
         """Where a given text lies in an image, however probable it is (forced alignment).

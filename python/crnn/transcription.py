@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 import crnn_ext
 from crnn.charset import Charset
+from crnn.language import find_language_model
+
+Method: TypeAlias = crnn_ext.LexiconMethod | Literal["beam"]
 
 _SAVED = b"CRNNLEX\0"  # how a file of `crnn_ext.Lexicon.save` begins
 
@@ -41,28 +46,81 @@ class Transcript:
 
 
 @dataclass(frozen=True)
+class Beam:
+    """How the method "beam" searches, see `crnn_ext.beam_decode`.
+
+    Attributes:
+        width: prefixes kept after each frame.
+        lm: a language model for the charset, or a file of `crnn lm build`.
+        lm_weight: how much it counts beside the image.
+        symbol_bonus: added for each symbol, against the language model's liking of short texts.
+        free: with a lexicon, the symbols that may stand between its words.
+    """
+
+    width: int = 16
+    lm: crnn_ext.LanguageModel | str | os.PathLike[str] | None = None
+    lm_weight: float = 0.3
+    symbol_bonus: float = 0.0
+    free: Sequence[str] = ()
+
+    def loaded(self, charset: Charset) -> Beam:
+        """The same with the language model itself, so that its file is opened once.
+
+        Raises:
+            ValueError: the file cannot be read, or the model is for another charset.
+        """
+        if self.lm is None:
+            return self
+        return dataclasses.replace(self, lm=find_language_model(self.lm, charset))
+
+    def decode(
+        self,
+        charset: Charset,
+        lexicon: crnn_ext.Lexicon | None,
+        log_probs: Tensor,
+        lengths: Tensor,
+    ) -> list[crnn_ext.BeamResult]:
+        """The best labels of each sample of ``log_probs [T, N, C]``.
+
+        Raises:
+            ValueError: as `loaded`; an option is out of range or does not fit the charset.
+        """
+        lm = None if self.lm is None else find_language_model(self.lm, charset)
+        results = crnn_ext.beam_decode(
+            log_probs, lengths, charset.blank, beam=self.width, lm=lm, lm_weight=self.lm_weight,
+            symbol_bonus=self.symbol_bonus, lexicon=lexicon, free=self.free,
+        )  # fmt: skip
+        return [best[0] for best in results]
+
+
+@dataclass(frozen=True)
 class Transcriber:
     """Reads logits with a charset, and with a lexicon if there is one.
 
     Attributes:
         charset: the symbols of the classes.
         lexicon: the words that may be read; None for any text.
-        method: see `crnn_ext.Lexicon.decode`.
-        delta: likewise.
+        method: see `crnn_ext.Lexicon.decode`; "beam", with or without a lexicon, see `Beam`.
+        delta: of "bk-tree".
         alternatives: how many are wanted for each label.
         temperature: see `crnn.checkpoint.Checkpoint`.
     """
 
     charset: Charset
     lexicon: crnn_ext.Lexicon | None = None
-    method: crnn_ext.LexiconMethod = "exact"
+    method: Method = "exact"
     delta: int = 3
     alternatives: int = 0
     temperature: float = 1.0
+    beam: Beam = field(default_factory=Beam)
 
     def __post_init__(self) -> None:
         if self.alternatives < 0:
             raise ValueError(f"read: alternatives must be at least 0, got {self.alternatives}")
+        if self.method == "beam":
+            object.__setattr__(self, "beam", self.beam.loaded(self.charset))
+            nothing = torch.zeros(0, 0, self.charset.num_classes)
+            self.beam.decode(self.charset, self.lexicon, nothing, torch.zeros(0, dtype=torch.int64))
 
     def __call__(self, logits: Tensor, lengths: Tensor) -> list[Transcript | None]:
         """Read every sample.
@@ -80,6 +138,9 @@ class Transcriber:
 
     def labels(self, log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
         """The classes read in each sample of ``log_probs [T, N, C]``."""
+        if self.method == "beam":
+            beams = self.beam.decode(self.charset, self.lexicon, log_probs, lengths)
+            return [result.labels for result in beams]
         if self.lexicon is None:
             greedy = crnn_ext.greedy_decode(log_probs, lengths, self.charset.blank)
             return [result.labels for result in greedy]

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crnn.cli import beam
+
 if TYPE_CHECKING:
     from crnn.data import Dataset
     from crnn.evaluation import Protocol, Score
@@ -62,11 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     words.add_argument(
         "--method",
-        choices=("exact", "bk-tree", "exhaustive"),
+        choices=beam.METHODS,
         default="exact",
-        help="how to search it (default: %(default)s; --table2 searches the 50k words by bk-tree)",
+        help="how to search it (default: %(default)s; --table2 searches the 50k words by bk-tree); "
+        "beam: see below",
     )
     words.add_argument("--delta", type=int, default=3, help="of bk-tree (default: %(default)s)")
+    beam.add_arguments(parser)
     report = parser.add_argument_group("report")
     report.add_argument("--errors", type=int, default=0, metavar="N", help="print N wrong readings")
     report.add_argument(
@@ -122,6 +126,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.plot:
             new_figure(1, 1)  # what is missing shows before the images are read
+        tables = args.table2 or args.table3 or args.table4 or args.figure4
+        if beam.beam_of(args, args.lexicon != "none") is not None and tables:
+            raise ValueError("eval: --method must be the paper's in its tables, got beam")
         rules = protocol(args.protocol or _PROTOCOLS[args.task], args.manifest)
         recognizer = Recognizer.from_pretrained(args.model, device=args.device)
         if args.table2:
@@ -191,8 +198,10 @@ def _score(
     rules: Protocol,
 ) -> Score:
     from crnn.evaluation import Search, evaluate
+    from crnn.transcription import Beam
 
-    search = Search(args.lexicon, args.method, args.delta)
+    options = beam.beam_of(args, args.lexicon != "none") or Beam()
+    search = Search(args.lexicon, args.method, args.delta, options)
     with _bar(len(dataset)) as bar:
         (score,) = evaluate(
             recognizer, dataset, rules, [search], data=name, model=model,

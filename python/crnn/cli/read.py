@@ -20,6 +20,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from crnn.cli import beam
+
 if TYPE_CHECKING:
     from crnn.reading import Reading
     from crnn.recognizer import Recognizer
@@ -30,6 +32,7 @@ EXAMPLES = """\
   crnn read photos/ --format json         one JSON object a line, with each symbol's place
   crnn read photos/ --min-confidence 0.8  only what is fairly certain
   crnn read signs/ --lexicon streets.txt  only words of a list
+  crnn read menus/ --method beam --lm french.lm     unclear images, by a language model
   crnn read staff.png --model runs/music/model.safetensors --format abc
   curl -s https://example.org/a.png | crnn read -
 """
@@ -74,11 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=("exact", "bk-tree", "exhaustive"),
+        choices=beam.METHODS,
         default="exact",
         help="with --lexicon: exact finds the most probable word; exhaustive the same, slowly; "
         "bk-tree looks at the words within --delta edits of what is read without it, and keeps "
-        "that where there is none (default: %(default)s)",
+        "that where there is none. With or without: beam, see below (default: %(default)s)",
     )
     parser.add_argument(
         "--delta",
@@ -105,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_whole, default=0, metavar="N", help="of the CPU; 0: torch's choice"
     )
+    beam.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,6 +123,16 @@ def run(args: argparse.Namespace) -> int:
     try:
         recognizer = Recognizer.from_pretrained(args.model, args.device)
         lexicon = None if args.lexicon is None else recognizer.lexicon(args.lexicon)
+        readings = recognizer.stream(
+            _sources(args.paths),
+            batch_size=args.batch_size,
+            lexicon=lexicon,
+            method=args.method,
+            delta=args.delta,
+            alternatives=args.alternatives,
+            beam=beam.beam_of(args, lexicon is not None),
+            min_confidence=args.min_confidence,
+        )
     except ValueError as error:
         raise CommandError(error) from error
     if args.format in _NOTATIONS:
@@ -129,15 +143,6 @@ def run(args: argparse.Namespace) -> int:
             f"out: {len(lexicon.skipped)}, such as {lexicon.skipped[0]!r}",
             file=sys.stderr,
         )
-    readings = recognizer.stream(
-        _sources(args.paths),
-        batch_size=args.batch_size,
-        lexicon=lexicon,
-        method=args.method,
-        delta=args.delta,
-        alternatives=args.alternatives,
-        min_confidence=args.min_confidence,
-    )
     count = failed = unsure = 0
     advice = _MusicAdvice() if is_music(recognizer.charset.symbols) else None
     write = _WRITERS[args.format]

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -17,29 +17,36 @@ from crnn.evaluation.frames import Labelled, logits_of, scored
 from crnn.evaluation.protocols import PROTOCOLS, Protocol
 from crnn.evaluation.score import Outcome, Score
 from crnn.recognizer import Recognizer
-from crnn_ext import Lexicon, LexiconMethod
+from crnn.transcription import Beam, Method
+from crnn_ext import Lexicon
 
 _LEXICONS_KEPT = 64  # the words of one photograph in SVT share a lexicon
 
 
 @dataclass(frozen=True)
 class Search:
-    """How readings are restricted to a lexicon.
+    """How readings are searched for: among all, or restricted to a lexicon.
 
     Attributes:
         lexicon: "none"; the name of a lexicon that each image has ("50", "1k"), or "image" for
             the smallest of them; "full" for all those words together, or for all labels where
             there are none; or a file of one word a line.
-        method, delta: see `crnn_ext.Lexicon.decode`.
+        method, delta: see `crnn_ext.Lexicon.decode`; "beam", with or without a lexicon: see
+            `crnn.Beam`.
+        beam: of "beam".
     """
 
     lexicon: str = "none"
-    method: LexiconMethod = "exact"
+    method: Method = "exact"
     delta: int = 3
+    beam: Beam = field(default_factory=Beam)
 
     @property
     def name(self) -> str:
-        """The method with its parameter; nothing without a lexicon."""
+        """The method with its parameters; nothing for greedy reading."""
+        if self.method == "beam":
+            weight = "" if self.beam.lm is None else f", lm weight {self.beam.lm_weight:g}"
+            return f"beam {self.beam.width}{weight}"
         if self.lexicon == "none":
             return ""
         return f"bk-tree delta={self.delta}" if self.method == "bk-tree" else self.method
@@ -155,6 +162,8 @@ def evaluate(
             protocol is a list that is not given.
     """
     samples, skipped = scored(dataset, protocol)
+    charset = recognizer.charset
+    searches = [replace(search, beam=search.beam.loaded(charset)) for search in searches]
     words = [
         None if search.lexicon == "none" else _Words(search, dataset, samples, protocol, recognizer)
         for search in searches
@@ -215,11 +224,11 @@ def _transcribe(
     if not len(logits):
         return [("", 0.0) for _ in batch]
     charset = recognizer.charset
-    transcriber = recognizer.transcriber()
     if words is None:
+        transcriber = recognizer.transcriber(method=search.method, beam=search.beam)
         transcripts = transcriber(logits, lengths)
         return [(charset.decode(t.labels), t.probability) for t in transcripts if t is not None]
-    log_probs, _ = transcriber.log_probs(logits, lengths)
+    log_probs, _ = recognizer.transcriber().log_probs(logits, lengths)
     if words.shared is not None:
         return _decode(words.shared[0], search, log_probs, lengths, charset)
     readings = []
@@ -235,6 +244,9 @@ def _decode(
 ) -> list[tuple[str, float]]:
     if lexicon is None:
         return [("", 0.0)]
+    if search.method == "beam":
+        beams = search.beam.decode(charset, lexicon, log_probs, lengths)
+        return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in beams]
     # The word alone is wanted: "exact" need not search on for its posterior or a runner-up.
     results = lexicon.decode(log_probs, lengths, search.method, delta=search.delta, tolerance=None)
     return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in results]

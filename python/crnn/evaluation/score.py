@@ -54,7 +54,7 @@ class Score:
         data, model: their names.
         protocol: its name, with the digest of its list if there is one.
         lexicon: what the readings were restricted to, "none" for nothing.
-        method: how the lexicon was searched, with delta for "bk-tree"; "" without one.
+        method: how texts were searched for, with delta for "bk-tree"; "" for greedy reading.
         outcomes: of every sample that was scored.
         skipped: samples that the protocol leaves out.
         expected: samples that the protocol's full test set has; 0 for any number.

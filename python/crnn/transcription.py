@@ -59,7 +59,7 @@ class Beam:
 
     width: int = 16
     lm: crnn_ext.LanguageModel | str | os.PathLike[str] | None = None
-    lm_weight: float = 0.3
+    lm_weight: float = 0.1
     symbol_bonus: float = 0.0
     free: Sequence[str] = ()
 

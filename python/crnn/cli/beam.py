@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lm-weight",
         type=float,
         metavar="W",
-        help="how much the language model counts beside the image, from 0 to 10 (default: 0.3)",
+        help="how much the language model counts beside the image, from 0 to 10 (default: 0.1)",
     )
     group.add_argument(
         "--free",

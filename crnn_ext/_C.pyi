@@ -70,7 +70,7 @@ def align(
     labels: list[list[int]],
     blank: int,
     num_threads: int,
-    occupancy: int,  # float64, [2 L + 1, frames] of each sample; 0 if not wanted
+    occupancy: int,  # float64, [2 L + 1, frames] of each sample
     /,
 ) -> list[tuple[float, float, list[tuple[int, int]]]]: ...
 def replacement_log_probs(

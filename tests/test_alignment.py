@@ -139,6 +139,16 @@ def test_labels_of_probability_zero(zero: float) -> None:
     assert replaced[1].isfinite().tolist() == [True, True, False, True]
 
 
+def test_labels_far_longer_than_the_sample_take_no_memory_to_speak_of() -> None:
+    label = [1, 2] * 500_000
+    (result,) = align(torch.zeros(2, 3), [label])
+    assert (result.log_prob, result.path_log_prob, result.spans) == (-math.inf, -math.inf, [])
+    assert not result.occupancy.any()
+    (replaced,) = replacement_log_probs(torch.zeros(2, 3), [label])
+    assert replaced.shape == (1_000_000, 3)
+    assert bool((replaced == -math.inf).all())
+
+
 def test_lengths_padding_types_and_strides() -> None:
     log_probs = random_log_probs(12, 4, 5)
     lengths = [12, 0, 5, 0]

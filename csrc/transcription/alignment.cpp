@@ -188,6 +188,27 @@ std::vector<int64_t> offsets(int64_t N, Rows rows) {
   return result;
 }
 
+LabelAlignment align_one(const FrameView& frames, Units label, int64_t blank, double* occupancy) {
+  const int64_t T = frames.frames(), U = 2 * label.size + 1;
+  LabelAlignment result{kImpossible, kImpossible, {}};
+  std::fill_n(occupancy, U * T, 0.0);
+  if (label.size > T) return result;  // before anything of the size of a hostile label is taken
+  best_path(frames, label, blank, result);
+  Emissions emissions(frames);
+  Lattice lattice(emissions, T, label, blank);
+  const Wide total = lattice.total();
+  result.log_prob = total.log();
+  if (total.mantissa == 0) return result;
+  lattice.sum_ends();
+  for (int64_t u = 0; u < U; ++u) {
+    for (int64_t t = 0; t < T; ++t) {
+      const double gamma = lattice.alpha(t, u) * lattice.beta(t, u) / total;
+      *occupancy++ = std::min(1.0, gamma);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 std::vector<LabelAlignment> align(const FrameBatch& batch, const WordList& labels, int64_t blank,
@@ -197,22 +218,8 @@ std::vector<LabelAlignment> align(const FrameBatch& batch, const WordList& label
       offsets(batch.N, [&](int64_t n) { return (2 * labels[n].size + 1) * batch.length(n); });
   parallel_for(batch.N, 1, num_threads, [&](int64_t first, int64_t last) {
     for (int64_t n = first; n < last; ++n) {
-      LabelAlignment& result = results[static_cast<size_t>(n)];
-      const FrameView frames(batch, n);
-      best_path(frames, labels[n], blank, result);
-      Emissions emissions(frames);
-      Lattice lattice(emissions, frames.frames(), labels[n], blank);
-      const Wide total = lattice.total();
-      result.log_prob = total.log();
-      if (occupancy == nullptr) continue;
-      lattice.sum_ends();
-      double* out = occupancy + begins[static_cast<size_t>(n)];
-      for (int64_t u = 0; u < 2 * labels[n].size + 1; ++u) {
-        for (int64_t t = 0; t < frames.frames(); ++t) {
-          const Wide both = lattice.alpha(t, u) * lattice.beta(t, u);
-          *out++ = total.mantissa > 0 ? std::min(1.0, both / total) : 0;
-        }
-      }
+      const auto i = static_cast<size_t>(n);
+      results[i] = align_one(FrameView(batch, n), labels[n], blank, occupancy + begins[i]);
     }
   });
   return results;
@@ -225,10 +232,14 @@ void replacement_log_probs(const FrameBatch& batch, const WordList& labels, int6
   parallel_for(batch.N, 1, num_threads, [&](int64_t first, int64_t last) {
     for (int64_t n = first; n < last; ++n) {
       const FrameView frames(batch, n);
+      double* row = out + begins[static_cast<size_t>(n)];
+      if (labels[n].size > frames.frames() + 1) {  // no path even without one symbol
+        std::fill_n(row, labels[n].size * batch.C, kImpossible);
+        continue;
+      }
       Emissions emissions(frames);
       Lattice lattice(emissions, frames.frames(), labels[n], blank);
       lattice.sum_ends();
-      double* row = out + begins[static_cast<size_t>(n)];
       for (int64_t i = 0; i < labels[n].size; ++i, row += batch.C) {
         const Gap gap(lattice, frames.frames(), labels[n], i);
         for (int64_t c = 0; c < batch.C; ++c) {

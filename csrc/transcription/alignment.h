@@ -22,10 +22,10 @@ struct LabelAlignment {
 };
 
 // Aligns labels[n] with sample n, for all N samples. Of equally probable paths the one that moves
-// on soonest is taken. Unless null, `occupancy` gets for each sample, one after another,
+// on soonest is taken. `occupancy` gets for each sample, one after another,
 // gamma [U, frames]: p(the path is in state u at t | l, y), 0 where l has no path.
 // The frames must have passed greedy_decode's check; classes are in [0, C) and none of them blank.
-// Cost: frames * U state updates, twice with `occupancy`, and as many Wides of memory.
+// Cost: frames * U state updates, three times, and as many Wides of memory twice.
 std::vector<LabelAlignment> align(const FrameBatch& batch, const WordList& labels, int64_t blank,
                                   int num_threads, double* occupancy);
 

@@ -24,6 +24,7 @@ def check_operations() -> Iterator[Check]:
         ("ctc_loss", _check_ctc_loss),
         ("LSTM", _check_lstm),
         ("greedy_decode", _check_greedy_decode),
+        ("align", _check_align),
         ("edit_distance", _check_edit_distance),
         ("BKTree", _check_bk_tree),
         ("Lexicon", _check_lexicon),
@@ -144,6 +145,32 @@ def _check_greedy_decode() -> Check:
     equal = found == _plain_greedy(log_probs)
     speed = _speed(lambda: crnn_ext.greedy_decode(log_probs), lambda: _plain_greedy(log_probs))
     return _exact("greedy_decode", equal, speed, "argmax and a Python loop")
+
+
+def _check_align() -> Check:
+    """The posterior of frames is the gradient of torch's CTC loss by the log-probabilities."""
+    generator = torch.Generator().manual_seed(0)
+    log_probs = torch.randn(26, 64, 37, generator=generator, dtype=torch.float64).log_softmax(2)
+    targets = torch.randint(1, 37, (64, 8), generator=generator)
+    frames, letters = torch.full((64,), 26), torch.full((64,), 8)
+
+    def ours() -> Tensor:
+        occupied = torch.zeros(26, 64, 37, dtype=torch.float64)
+        for n, (alignment, label) in enumerate(
+            zip(crnn_ext.align(log_probs, targets.tolist()), targets, strict=True)
+        ):
+            classes = torch.zeros(17, dtype=torch.int64)
+            classes[1::2] = label
+            occupied[:, n].index_add_(1, classes, alignment.occupancy.T)
+        return occupied
+
+    def theirs() -> Tensor:
+        x = log_probs.clone().requires_grad_()
+        loss = nn.functional.ctc_loss(x, targets, frames, letters, reduction="sum")
+        return log_probs.exp() - torch.autograd.grad(loss, x)[0]  # torch's is that of the logits
+
+    error = _relative_error(ours(), theirs())
+    return _verdict("align", error, 1e-9, _speed(ours, theirs), "torch.nn.functional.ctc_loss")
 
 
 def _words(count: int) -> list[str]:

@@ -1,4 +1,7 @@
-"""Synthetic images a second of one core: `crnn.synth`, and Pillow drawing the same text alone.
+"""Synthetic images a second: `crnn.synth`, composed in torch, and Pillow drawing text alone.
+
+    python -m benchmarks.synth                   of one core: both renderers and Pillow
+    python -m benchmarks.synth --device cuda     of one core that sketches, and a GPU that composes
 
 The fonts are a spread of 40 files of this machine, their glyphs drawn before the clock starts, as
 they are after the first minutes of a training run. Every case is verified first: the images come
@@ -10,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.record import record
@@ -20,6 +25,10 @@ from benchmarks.timing import interleave
 from crnn.charset import Charset
 from crnn.synth import Renderer, SyntheticWords, TextSampler, find_fonts, load_words
 from crnn.synth.backgrounds import load_backgrounds
+from crnn.synth.dataset import POOL
+from crnn.synth.device import Composer, SketchedWords, load_atlas
+
+Sketched: TypeAlias = tuple[SketchedWords, Composer]
 
 IMAGES = 256  # of one call
 FONTS = 40
@@ -37,6 +46,26 @@ def make(options: argparse.Namespace, difficulty: float) -> SyntheticWords:
         batch_size=IMAGES // 8,
         difficulty=difficulty,
     )
+
+
+def make_sketched(options: argparse.Namespace, data: SyntheticWords, size: int) -> Sketched:
+    """The same stream for composition: its sketches and what draws them."""
+    photographs = data.renderer.backgrounds
+    atlas = load_atlas(data.renderer.families)
+    shapes = [photograph.shape for photograph in photographs]
+    sketches = SketchedWords(
+        data.texts, atlas, shapes, data.charset, size, difficulty=data.difficulty
+    )
+    return sketches, Composer(atlas, photographs, options.device)
+
+
+def verify_composed(sketched: Sketched) -> None:
+    """Raise AssertionError unless batches repeat and hold something."""
+    sketches, composer = sketched
+    for sketch, again in zip(sketches[0], sketches[0], strict=True):
+        first, second = composer(sketch).images, composer(again).images
+        assert torch.equal(first, second), "a batch differs when drawn again"
+        assert float(first.float().std((1, 2, 3)).min()) > 0, "an image is empty"
 
 
 def verify(data: SyntheticWords) -> None:
@@ -72,37 +101,71 @@ def main() -> None:
     options = parser("synth", __doc__, seconds=10.0)
     options.add_argument("--words", nargs="+", default=(), help="word lists; default: installed")
     options.add_argument("--backgrounds", nargs="+", default=(), help="folders of photographs")
+    options.add_argument("--device", default="cpu", help="cpu, or cuda for composition there")
     parsed = parse(options)
+    if parsed.device != "cpu":
+        for size in (256,) if parsed.quick else (256, 1024, 2048):
+            on_device(make(parsed, 1.0), size, parsed)
+        return
     for difficulty in (1.0,) if parsed.quick else (0.0, 0.5, 1.0):
         data = make(parsed, difficulty)
         verify(data)
+        sketched = make_sketched(parsed, data, IMAGES // POOL)
+        verify_composed(sketched)
         for pool in range(1, 2 if parsed.quick else 7):  # draw the glyphs
             data[pool]
-        compare_with_pillow(data, difficulty, parsed)
+        on_a_core(data, sketched, difficulty, parsed)
 
 
-def compare_with_pillow(
-    data: SyntheticWords, difficulty: float, options: argparse.Namespace
+def on_a_core(
+    data: SyntheticWords, sketched: Sketched, difficulty: float, options: argparse.Namespace
 ) -> None:
-    """Time both in turns; print and record."""
-    pillow, ours = "Pillow, text alone", "crnn.synth"
-    functions = {pillow: pillow_text(data), ours: lambda: data[7]}
-    measured = interleave(functions, seconds=options.seconds)
-    ratio = measured[ours].ratio_of(measured[pillow])
-    case = {
-        "images": IMAGES,
-        "difficulty": difficulty,
-        "fonts": len(data.renderer.fonts),
-        "photographs": len(data.renderer.backgrounds),
+    """Time all in turns; print and record."""
+    sketches, composer = sketched
+    pillow = "Pillow, text alone"
+    functions: dict[str, Callable[[], object]] = {
+        pillow: pillow_text(data),
+        "crnn.synth": lambda: data[7],
+        "crnn.synth.device": lambda: [composer(sketch) for sketch in sketches[7]],
+        "sketches alone": lambda: sketches[7],
     }
+    measured = interleave(functions, seconds=options.seconds)
+    case = {"images": IMAGES, "difficulty": difficulty} | of_renderer(data)
     for name, timing in measured.items():
         rate = IMAGES / timing.seconds.median
         print(f"difficulty {difficulty} {name:20} {rate:7.0f} images/s", flush=True)
         if not options.no_record:
-            record(
-                "synth", case, name, error=None, measurement=timing,
-                ratio=ratio if name == ours else None,
-            )  # fmt: skip
+            ratio = None if name == pillow else timing.ratio_of(measured[pillow])
+            record("synth", case, name, error=None, measurement=timing, ratio=ratio)
+
+
+def on_device(data: SyntheticWords, size: int, options: argparse.Namespace) -> None:
+    """Time the composition of a pool of batches of `size` that were sketched before."""
+    sketched = make_sketched(options, data, size)
+    verify_composed(sketched)
+    sketches, composer = sketched
+    pool = sketches[7]
+
+    def compose() -> None:
+        for sketch in pool:
+            composer(sketch)
+        torch.cuda.synchronize()
+
+    torch.cuda.reset_peak_memory_stats()
+    functions = {"sketches, one core": lambda: sketches[7], "composition": compose}
+    measured = interleave(functions, seconds=options.seconds)
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    case = {"images": size * POOL, "batch": size, "device": torch.cuda.get_device_name()}
+    for name, timing in measured.items():
+        rate = size * POOL / timing.seconds.median
+        print(f"batch {size:5} {name:20} {rate:9.0f} images/s, peak {peak:.1f} GiB", flush=True)
+        if not options.no_record:
+            record("synth_cuda", case | of_renderer(data), name, error=None, measurement=timing)
+
+
+def of_renderer(data: SyntheticWords) -> dict[str, int]:
+    """What a rate depends on."""
+    return {"fonts": len(data.renderer.fonts), "photographs": len(data.renderer.backgrounds)}
 
 
 if __name__ == "__main__":

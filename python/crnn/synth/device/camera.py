@@ -130,9 +130,10 @@ def jpeg(frames: Tensor, quality: Tensor) -> Tensor:
     scale = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     table = ((quanta * scale + 50) / 100).floor().clamp_(1, 255)[:, None, None]
     blocks = (frames - 128).view(count, height // 8, 8, width // 8, 8).transpose(2, 3)
-    coefficients = dct @ blocks @ dct.mT
+    # D B D^T, transposed: so each product is one of all blocks' rows with one small matrix.
+    coefficients, table = (blocks @ dct.mT).mT @ dct.mT, table.mT
     coefficients = (coefficients / table).round_().mul_(table)
-    restored = (dct.mT @ coefficients @ dct).transpose(2, 3).reshape(count, height, width)
+    restored = ((coefficients @ dct).mT @ dct).transpose(2, 3).reshape(count, height, width)
     return (restored + 128).round_().clamp_(0, 255)
 
 

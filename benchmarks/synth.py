@@ -36,7 +36,8 @@ FONTS = 40
 
 def make(options: argparse.Namespace, difficulty: float) -> SyntheticWords:
     """The stream of one case."""
-    files = sorted(path for family in find_fonts() for path in family)
+    families = find_fonts(options.fonts) if options.fonts else find_fonts()
+    files = sorted(path for family in families for path in family)
     chosen = files[:: max(1, len(files) // FONTS)][:FONTS]
     photographs = load_backgrounds(options.backgrounds)
     return SyntheticWords(
@@ -100,7 +101,8 @@ def main() -> None:
     """Verify, time and record."""
     options = parser("synth", __doc__, seconds=10.0)
     options.add_argument("--words", nargs="+", default=(), help="word lists; default: installed")
-    options.add_argument("--backgrounds", nargs="+", default=(), help="folders of photographs")
+    options.add_argument("--fonts", nargs="+", default=(), help="folders or archives of fonts")
+    options.add_argument("--backgrounds", nargs="+", default=(), help="photographs, likewise")
     options.add_argument("--device", default="cpu", help="cpu, or cuda for composition there")
     parsed = parse(options)
     if parsed.device != "cpu":

@@ -348,7 +348,7 @@ def test_the_number_of_operations_does_not_grow_with_the_batch(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu(atlas: Atlas, photographs: list[Any]) -> None:
+def test_composition_on_cuda(atlas: Atlas, photographs: list[Any]) -> None:
     """No synchronisation, the same batch each time, and nearly that of the CPU."""
     composer, host = Composer(atlas, photographs, "cuda"), Composer(atlas, photographs)
     sketches = sketched(atlas, photographs, 128)[0]

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from crnn import Recognizer
+from crnn.checkpoint import load
 from crnn.cli import main
 from crnn.synth import Batch
 from crnn.training.config import TrainConfig
@@ -85,6 +86,13 @@ def test_large_batches_are_watched_in_part(config: TrainConfig) -> None:
     trainer = Trainer(changed(config, batch_size=300, compose="device", warmup_samples=1))
     trainer.train_step(next(trainer.batches()))
     assert trainer.health.words == 150
+
+
+def test_a_run_can_be_read_with_before_its_end(config: TrainConfig) -> None:
+    trainer = Trainer(changed(config, steps=3, save_every=2))
+    trainer.run()
+    written = load(Path(config.output_dir) / "model.safetensors")
+    assert written.summary["steps"] == 2
 
 
 def equal_states(one: Trainer, other: Trainer) -> bool:

@@ -1,9 +1,10 @@
 """Train a model on synthetic images of words, or of music.
 
 The words are drawn with the fonts and the dictionary of this machine. The run's folder gets
-config.toml, log.jsonl (loss and accuracy), last.pt (the state that --resume continues from) and,
-at the end, model.safetensors, which `crnn read --model` takes. Ctrl-C saves the state first; a run
-that was killed continues from the last one saved, to the same weights bit for bit.
+config.toml, log.jsonl (loss and accuracy), last.pt (the state that --resume continues from) and
+model.safetensors, which `crnn read --model` takes; the last two are renewed as the run goes on.
+Ctrl-C saves the state first; a run that was killed continues from the last one saved, to the same
+weights bit for bit.
 Several GPUs: torchrun --nproc-per-node 8 -m crnn train --device cuda ...
 """
 

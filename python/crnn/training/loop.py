@@ -171,6 +171,7 @@ class Trainer:
             done = self._validate()
         if self.step % self.config.save_every == 0:
             self.save_state()
+            self.export()  # so that a run can be read with, whatever ends it
         return done
 
     def train_step(self, batch: Batch) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from crnn.music.dataset import SyntheticMusic, widths
 from crnn.music.engrave import SPACE, Engraver, Engraving
 from crnn.music.melody import CLEFS, LEAST, MOST, PITCHES, Melody, melody
 from crnn.music.negatives import KINDS, turned
-from crnn.music.photo import Sheet, fragment
+from crnn.music.photo import Sheet, fragment, severity
 from crnn.synth.dataset import POOL, Batch
 from crnn.training.config import TrainConfig
 from crnn.training.loop import Trainer
@@ -168,6 +168,16 @@ def test_the_packaged_model_reads_what_it_has_not_seen(data: SyntheticMusic) -> 
 
 
 # ---- what is no fragment ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_packaged_model_refuses_what_is_no_fragment(data: SyntheticMusic, kind: str) -> None:
+    """At least nine in ten are read as nothing, or with a confidence that says so."""
+    rngs = [np.random.default_rng((77, i)) for i in range(30)]
+    pictures = [data.negatives(rng, 0.5 * severity(rng), kind) for rng in rngs]
+    readings = Recognizer.from_pretrained("music").read(pictures)
+    assert sum(not r.text or r.confidence < 0.5 for r in readings) >= 27
+    assert all(r.error is None for r in readings)
 
 
 def test_other_clefs_show_the_same_places(engraver: Engraver) -> None:

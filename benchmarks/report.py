@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
     "README.md",
     "docs/benchmarks.md",
+    "docs/music.md",
     "python/crnn/weights/music.md",
     "python/crnn/weights/small.md",
 )

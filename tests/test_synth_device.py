@@ -15,14 +15,16 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crnn.charset import Charset
-from crnn.synth import Batch, TextSampler
+from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler
 from crnn.synth.dataset import POOL, draw_sign
-from crnn.synth.device import Atlas, Composer, Sketch, SketchedWords, load_atlas
+from crnn.synth.device import Atlas, Composer, Sketch, SketchedWords, load_atlas, view
 from crnn.synth.device.atlas import COUNT, symbols_of
 from crnn.synth.device.camera import gaussian, jpeg, scaled
 from crnn.synth.device.canvas import Glyphs, draw_canvases
-from crnn.synth.device.layout import NOWHERE, PAD
+from crnn.synth.device.layout import NOWHERE, PAD, lay_out
 from crnn.synth.device.values import Steps, Values, steps_of, upload
+from crnn.synth.device.warp import canvas_points
+from crnn.synth.geometry import Pose, View
 from crnn.synth.glyphs import Face, paste, positions
 from crnn.synth.pack import SYMBOLS
 
@@ -261,6 +263,60 @@ def test_frames_hold_no_nan_and_keep_the_contrast(
     for sketch in sketched(atlas, [], 16, difficulty=0.0)[0]:  # and it is to be seen
         images = composer(sketch).images.float().flatten(1)
         assert (images.amax(1) - images.amin(1)).min() > 0.4 * 255
+
+
+def test_a_view_is_that_of_the_renderer(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes of crops, and the points of the canvas under their pixels, of 200 poses."""
+    rng = np.random.default_rng(0)
+    count = 200
+    layout = lay_out(atlas, ["exit", "mississippi"] * (count // 2), rng, np.ones(count))
+    poses = view._poses(layout.box[0] / layout.box[1], rng, np.ones(count))
+    poses["arc"] = np.where(np.arange(count) % 3, poses["arc"], rng.uniform(-1.6, 1.6, count))
+    monkeypatch.setattr(view, "_poses", lambda *_: poses)
+    numbers, size = view.draw_views(layout, rng, np.ones(count))
+    numbers |= {"box_width": layout.box[0], "box_height": layout.box[1]}
+    values = Values(
+        {name: row for row, name in enumerate(numbers)},
+        torch.tensor(np.stack(list(numbers.values())))[:, :, None, None],
+    )
+    curved = np.flatnonzero(poses["arc"] != 0)
+    at = np.array([[1.0, 1.0], [0.3, 0.8], [0.0, 0.4]])  # shares of the crop
+    columns = torch.tensor(at[None, :, 0] * (size[0, :, None] - 1))[:, None]
+    rows = torch.tensor(at[None, :, 1] * (size[1, :, None] - 1))[:, :, None]
+    x, y = canvas_points(values, Steps({"arc": curved}, CPU), columns, rows)
+    for i in range(count):
+        width, height = layout.box[:, i]
+        pose = Pose(**{k: bool(v[i]) if k == "upright" else v[i] for k, v in poses.items()})
+        box = (*PAD, PAD[0] + width, PAD[1] + height)
+        expected = View(pose, box, layout.margins[:, i], numbers["scale"][i] * height)
+        assert expected.size == tuple(size[:, i])
+        pixels = at * (size[:, i] - 1) + 0.5
+        points = torch.stack([x[i].diagonal(), y[i].diagonal()], 1).numpy()
+        assert points == pytest.approx(expected._backward(pixels), abs=1e-6)
+
+
+def test_pictures_are_as_hard_as_those_of_the_renderer(
+    atlas: Atlas, photographs: list[Any], font_folder: Path
+) -> None:
+    """Light, contrast, detail and proportions of 768 words, both ways; four standard errors."""
+    composed = sketched(atlas, photographs, 96)
+    composer = Composer(atlas, photographs)
+    renderer = Renderer([[str(font_folder / "default.ttf")]], photographs)
+    drawn = SyntheticWords(composed.texts, renderer, composed.charset, 96)
+
+    def figures(batches: list[Batch]) -> torch.Tensor:
+        rows = []
+        for batch in batches:
+            x = batch.images.float() / 255
+            detail = (x[:, :, :, 1:] - x[:, :, :, :-1]).abs().mean((1, 2, 3))
+            shape = torch.full_like(detail, float(x.shape[3]))
+            rows.append(torch.stack([x.mean((1, 2, 3)), x.std((1, 2, 3)), detail, shape]))
+        return torch.cat(rows, 1)
+
+    ours = figures([composer(sketch) for sketch in composed[0]])
+    theirs = figures(drawn[0])
+    error = ((ours.var(1) + theirs.var(1)) / ours.shape[1]).sqrt()
+    assert ((ours.mean(1) - theirs.mean(1)).abs() < 4 * error).all()
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 91])

@@ -104,14 +104,15 @@ def _verovio(
         )
 
 
-def _tune(rng: Generator, clef: str = "treble", chords: bool = False) -> tuple[str, str]:
+def _tune(rng: Generator, clef: str = "treble", chords: str = "") -> tuple[str, str]:
     """A line of ABC, and its pitches if it is a fragment."""
     clefs = {"treble": 0, "bass": -12, "alto": -6}  # steps, as in `crnn.music.melody.CLEFS`
     heights = rng.integers(0, len(_PITCHES), int(rng.integers(3, 16)))
+    alone = int(rng.integers(len(heights))) if chords == "one chord" else -1
     notes = []
     for i, height in enumerate(heights):
         places = [int(height)]
-        if chords and (i < 2 or rng.random() < 0.6):
+        if i == alone or (chords == "chords" and (i < 2 or rng.random() < 0.6)):
             places += [int(height) + 2, int(height) + 4][: int(rng.integers(1, 3))]
         names = "".join(_abc(place + clefs[clef]) for place in places)
         value = rng.choice(["", "2", "/"])
@@ -168,8 +169,8 @@ def _printed(kind: str) -> Callable[[Generator], Picture]:
         scale = float(rng.choice(_SCALES))
         if kind in _CLEFS:
             return _engraved([_tune(rng, _CLEFS[kind])[0]], scale, _CLEFS[kind]), ""
-        if kind == "chords":
-            return _engraved([_tune(rng, chords=True)[0]], scale), ""
+        if kind in _CHORDS:
+            return _engraved([_tune(rng, chords=kind)[0]], scale), ""
         staves = {"two staves": 2, "page": int(rng.integers(6, 11))}.get(kind, 1)
         tunes = [_tune(rng) for _ in range(staves)]
         image = _engraved([voice for voice, _ in tunes], scale)
@@ -185,7 +186,8 @@ _TURNS = {
     "sideways": Image.Transpose.ROTATE_90,
     "mirrored": Image.Transpose.FLIP_LEFT_RIGHT,
 }
-PRINTED = ("fragment", *_TURNS, *_CLEFS, "chords", "two staves", "page")
+_CHORDS = ("chords", "one chord")
+PRINTED = ("fragment", *_TURNS, *_CLEFS, *_CHORDS, "two staves", "page")
 
 
 if __name__ == "__main__":

@@ -178,6 +178,20 @@ def decode_table(lines: list[Line]) -> str:
     return "\n".join([*rows, "", _footer(lines)])
 
 
+def synth_table(lines: list[Line]) -> str:
+    """Each difficulty and what draws: images a second, and the share of Pillow's text alone."""
+    rows = ["| case | what | images/s (p10–p90) | times Pillow's text alone |"]
+    rows.append("|---|---|---:|---:|")
+    for line in sorted(lines, key=_order):
+        images, times = line["case"]["images"], line["seconds"]
+        ratio = f"{line['ratio']['median']:.2f}" if line["ratio"] else "1"
+        rows.append(
+            f"| {_case(line)} | {line['implementation']} | **{images / times['median']:.0f}** "
+            f"({images / times['p90']:.0f}–{images / times['p10']:.0f}) | {ratio} |"
+        )
+    return "\n".join([*rows, "", _footer(lines)])
+
+
 TABLES: dict[str, Callable[[list[Line]], str]] = {
     "accuracy": accuracy_table,
     "bad_music": bad_music_table,
@@ -185,6 +199,8 @@ TABLES: dict[str, Callable[[list[Line]], str]] = {
     "decode": decode_table,
     "lexicon": lexicon_table,
     "music": music_table,
+    "synth": synth_table,
+    "synth_cuda": synth_table,
 }
 
 

@@ -22,6 +22,7 @@ from crnn.synth.device.atlas import COUNT, symbols_of
 from crnn.synth.device.camera import gaussian, jpeg, scaled
 from crnn.synth.device.canvas import Glyphs, draw_canvases
 from crnn.synth.device.layout import NOWHERE, PAD, lay_out
+from crnn.synth.device.textures import Photographs
 from crnn.synth.device.values import Steps, Values, steps_of, upload
 from crnn.synth.device.warp import canvas_points
 from crnn.synth.geometry import Pose, View
@@ -346,6 +347,23 @@ def test_scaling_is_that_of_pillow(size: tuple[int, int], to: tuple[int, int]) -
     ours = scaled(frame, photo, to[1], to[0])[0].numpy().astype(int)
     expected = np.asarray(image.resize(to, Image.Resampling.BICUBIC), int)
     assert np.abs(ours - expected).max() <= 2
+
+
+def test_a_crop_shows_its_own_photograph(photographs: list[Any]) -> None:
+    """At its own size pixel for pixel; twice as large, Pillow's bilinear enlargement."""
+    held = Photographs(photographs, CPU)
+    crops = np.array([[0, 5, 7, 40, 30], [2, 300, 11, 40, 30], [1, 0, 100, 40, 30]], np.float32)
+    rows = {name: i for i, name in enumerate(("photo", "crop_x", "crop_y", "crop_w", "crop_h"))}
+    values = Values(rows, torch.from_numpy(crops.T.copy())[:, :, None, None])
+    for scale in (1, 2):
+        size = torch.full((3, 1, 1), 40.0 * scale), torch.full((3, 1, 1), 30.0 * scale)
+        columns = torch.arange(40.0 * scale).expand(3, 1, -1)
+        down = torch.arange(30.0 * scale)[:, None].expand(3, -1, 1)
+        seen = held.crop(values, columns, down, size).numpy()
+        for crop, (photo, x, y, w, h) in zip(seen, crops.astype(int), strict=True):
+            part = np.rint(photographs[photo][y : y + h, x : x + w] * 255).astype(np.float32)
+            large = Image.fromarray(part).resize((w * scale, h * scale), Image.Resampling.BILINEAR)
+            assert crop * 255 == pytest.approx(np.asarray(large), abs=1e-3)
 
 
 def test_a_blur_keeps_the_mean_and_spreads_a_line() -> None:

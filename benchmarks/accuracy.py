@@ -2,7 +2,8 @@
 
 Each PATH is a data set (see `crnn eval --help`); NAME is what the results call it. Lines go to
 benchmarks/results/accuracy.jsonl: compared on the 36 symbols, once for all labels, once for those
-of letters and digits only, and once with each of the lexicons that the images have.
+of letters and digits only, once by beam search with the packaged language model, and once with each
+of the lexicons that the images have.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import sys
 import torch
 
 from benchmarks.record import RESULTS, environment
-from crnn import Recognizer
+from crnn import Beam, Recognizer
+from crnn.charset import Charset
 from crnn.data import open_dataset
 from crnn.evaluation import PROTOCOLS, Score, Search, evaluate
+
+LANGUAGE_MODEL = "english"
 
 
 def main() -> int:
@@ -39,6 +43,8 @@ def main() -> int:
     for name, item in zip(names, args.data, strict=True):
         dataset = open_dataset(item.partition("=")[2])
         searches = [Search(), *(Search(lexicon) for lexicon in dataset.lexicons)]
+        if recognizer.charset == Charset.named("36"):  # that of the language model
+            searches.append(Search(method="beam", beam=Beam(lm=LANGUAGE_MODEL)))
         scores = evaluate(recognizer, dataset, PROTOCOLS["36"], searches, data=name)
         for score in [*scores, *_alphanumeric(scores[0])]:
             print(f"{name}, {score.protocol}, lexicon {score.lexicon}: {score}")
@@ -68,7 +74,9 @@ def _alphanumeric(score: Score) -> list[Score]:
 
 def _record(score: Score, model: str, command: str) -> None:
     figures = score.to_dict()
-    case = {"images": score.data, "protocol": score.protocol, "lexicon": score.lexicon}
+    with_model = score.method.startswith("beam")
+    lexicon = f"language model {LANGUAGE_MODEL}" if with_model else score.lexicon
+    case = {"images": score.data, "protocol": score.protocol, "lexicon": lexicon}
     for key in (*case, "data", "model", "by_length", "confusions", "reliability"):
         figures.pop(key, None)
     line = {

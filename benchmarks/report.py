@@ -73,7 +73,8 @@ def accuracy_table(lines: list[Line]) -> str:
         low, high = line["interval"]
         case = line["case"]
         labels = ", alphanumeric labels" if case["protocol"] == "alnum" else ""
-        lexicon = "–" if case["lexicon"] == "none" else f"{case['lexicon']} words an image"
+        lexicon = "–" if case["lexicon"] == "none" else case["lexicon"]
+        lexicon += " words an image" if lexicon.isdigit() else ""
         rows.append(
             f"| {case['images']}{labels} | {line['implementation']} | {lexicon} | {line['count']} "
             f"| **{100 * line['accuracy']:.1f}** ({100 * low:.1f}–{100 * high:.1f}) "

@@ -44,7 +44,7 @@ def beam_decode(
     n_best: int = 1,
     cutoff: float = 0.001,
     lm: LanguageModel | None = None,
-    lm_weight: float = 0.1,
+    lm_weight: float = 0.2,
     symbol_bonus: float = 0.0,
     lexicon: Lexicon | None = None,
     free: Iterable[str] = (),

@@ -116,3 +116,16 @@ def test_find_language_model(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("exit\n")
     with pytest.raises(ValueError, match="must name a whole language model"):
         find_language_model(tmp_path / "text", charset)
+
+
+def test_the_packaged_model_of_english_knows_words_from_noise() -> None:
+    charset = Charset.named("36")
+    model = find_language_model("english", charset)
+    for word in ("street", "restaurant", "parking"):
+        assert model.log_prob(word) > model.log_prob(word[::-1])
+        assert model.log_prob(word) / len(word) > math.log(1 / 36)  # better than none
+    assert model.log_prob("1985") > model.log_prob("1q85")
+    with pytest.raises(ValueError, match="lm must be a path or one of english, got 'klingon'"):
+        find_language_model("klingon", charset)
+    with pytest.raises(ValueError, match="lm must have the model's 62 symbols"):
+        find_language_model("english", Charset.named("62"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import crnn_ext
 from crnn.charset import Charset
+from crnn.pretrained import language_model_file
 
 _HELD_OUT = 20  # one line in so many
 
@@ -84,16 +85,18 @@ def _trimmed(words: Counter[str], symbols: set[str]) -> Counter[str]:
 def find_language_model(
     source: crnn_ext.LanguageModel | str | os.PathLike[str], charset: Charset
 ) -> crnn_ext.LanguageModel:
-    """The model, or that of a file of `crnn lm build`, for a charset.
+    """The model, one of the package by name, or that of a file of `crnn lm build`, for a charset.
 
     Raises:
-        ValueError: the file cannot be read or is damaged, or the model has other symbols.
+        ValueError: an unknown name, a file that cannot be read or is damaged, or a model of other
+            symbols.
     """
     if isinstance(source, crnn_ext.LanguageModel):
         model = source
     else:
         try:
-            model = crnn_ext.LanguageModel.load(source)
+            with language_model_file(source) as path:
+                model = crnn_ext.LanguageModel.load(path)
         except OSError as error:
             raise ValueError(
                 f"read: lm must be a readable file, got {os.fsdecode(source)} ({error.strerror})"

@@ -8,19 +8,17 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-_SUFFIX = ".safetensors"
+_MODEL, _LANGUAGE_MODEL = ".safetensors", ".lm"
 
 
 def pretrained_models() -> list[str]:
     """The names that `Recognizer.from_pretrained` knows, sorted."""
-    folder = resources.files("crnn") / "weights"
-    if not folder.is_dir():
-        return []
-    return sorted(
-        entry.name.removesuffix(_SUFFIX)
-        for entry in folder.iterdir()
-        if entry.name.endswith(_SUFFIX)
-    )
+    return _names(_MODEL)
+
+
+def language_models() -> list[str]:
+    """The names that ``lm`` of a beam search knows, sorted."""
+    return _names(_LANGUAGE_MODEL)
 
 
 @contextlib.contextmanager
@@ -33,10 +31,35 @@ def model_file(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         ValueError: an unknown name.
     """
-    name = os.fspath(name_or_path)
-    known = pretrained_models()
+    with _file(name_or_path, _MODEL, "from_pretrained: name") as path:
+        yield path
+
+
+@contextlib.contextmanager
+def language_model_file(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The file of a language model, found like `model_file`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    with _file(name_or_path, _LANGUAGE_MODEL, "read: lm") as path:
+        yield path
+
+
+def _names(suffix: str) -> list[str]:
+    folder = resources.files("crnn") / "weights"
+    if not folder.is_dir():
+        return []
+    return sorted(
+        entry.name.removesuffix(suffix) for entry in folder.iterdir() if entry.name.endswith(suffix)
+    )
+
+
+@contextlib.contextmanager
+def _file(name_or_path: str | os.PathLike[str], suffix: str, argument: str) -> Iterator[Path]:
+    name, known = os.fspath(name_or_path), _names(suffix)
     if name in known:
-        with resources.as_file(resources.files("crnn") / "weights" / (name + _SUFFIX)) as path:
+        with resources.as_file(resources.files("crnn") / "weights" / (name + suffix)) as path:
             yield path
         return
     path = Path(name)
@@ -44,6 +67,6 @@ def model_file(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
         yield path
         return
     raise ValueError(
-        f"from_pretrained: name must be a path or one of {', '.join(known) or '(none installed)'}, "
+        f"{argument} must be a path or one of {', '.join(known) or '(none installed)'}, "
         f"got {name!r}"
     )

@@ -51,7 +51,8 @@ class Beam:
 
     Attributes:
         width: prefixes kept after each frame.
-        lm: a language model for the charset, or a file of `crnn lm build`.
+        lm: a language model for the charset, one of the package ("english"), or a file of `crnn lm
+            build`.
         lm_weight: how much it counts beside the image.
         symbol_bonus: added for each symbol, against the language model's liking of short texts.
         free: with a lexicon, the symbols that may stand between its words.
@@ -59,7 +60,7 @@ class Beam:
 
     width: int = 16
     lm: crnn_ext.LanguageModel | str | os.PathLike[str] | None = None
-    lm_weight: float = 0.1
+    lm_weight: float = 0.2
     symbol_bonus: float = 0.0
     free: Sequence[str] = ()
 

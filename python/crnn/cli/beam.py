@@ -18,13 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--beam", type=int, metavar="N", help="prefixes kept after each frame (default: 16)"
     )
     group.add_argument(
-        "--lm", metavar="FILE", help="weigh texts by a language model of `crnn lm build`"
+        "--lm",
+        metavar="FILE",
+        help="weigh texts by a language model: english, which comes along, or of `crnn lm build`",
     )
     group.add_argument(
         "--lm-weight",
         type=float,
         metavar="W",
-        help="how much the language model counts beside the image, from 0 to 10 (default: 0.1)",
+        help="how much the language model counts beside the image, from 0 to 10 (default: 0.2)",
     )
     group.add_argument(
         "--free",

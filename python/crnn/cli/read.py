@@ -32,7 +32,7 @@ EXAMPLES = """\
   crnn read photos/ --format json         one JSON object a line, with each symbol's place
   crnn read photos/ --min-confidence 0.8  only what is fairly certain
   crnn read signs/ --lexicon streets.txt  only words of a list
-  crnn read menus/ --method beam --lm french.lm     unclear images, by a language model
+  crnn read menus/ --method beam --lm english       unclear images, by a language model
   crnn read staff.png --model runs/music/model.safetensors --format abc
   curl -s https://example.org/a.png | crnn read -
 """

@@ -5,6 +5,11 @@ every image, and the exact probability of what it read is computed: `log p` is i
 share of images on which none reads anything more probable. The beams hold 16 prefixes each.
 beam_decode must nowhere be worse than greedy_decode, or nothing is timed. Then they take turns from
 Python, one thread. The others get frames in the form they want, made beforehand.
+
+Rows with a language model weigh by `--words`, or by the generated words, among which are the
+synthetic labels: ours by a character model of them, pyctcdecode by its own kind, a kenlm model of
+whole words, here all alike. So what they read may be less probable by the frames alone: see "read",
+the share of images read as labelled.
 """
 
 from __future__ import annotations
@@ -13,17 +18,20 @@ import argparse
 import importlib
 import json
 import logging
+import math
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
 from benchmarks.lexicon import SYMBOLS, Sample, generated_words, of_images, synthetic
 from benchmarks.record import RESULTS, environment
 from benchmarks.timing import Measurement, interleave
-from crnn_ext import beam_decode, greedy_decode, label_log_probs
+from crnn_ext import LanguageModel, Lexicon, beam_decode, greedy_decode, label_log_probs
 
 Reader = Callable[[int], str]
 BEAM = 16
@@ -33,32 +41,57 @@ def text(labels: list[int]) -> str:
     return "".join(SYMBOLS[label - 1] for label in labels)
 
 
-def greedy(samples: list[Sample]) -> Reader:
+def greedy(samples: list[Sample], words: list[str]) -> Reader:
     return lambda i: text(greedy_decode(samples[i].log_probs)[0].labels)
 
 
-def ours(samples: list[Sample]) -> Reader:
+def ours(samples: list[Sample], words: list[str]) -> Reader:
     return lambda i: text(beam_decode(samples[i].log_probs, beam=BEAM)[0][0].labels)
 
 
-def fast_ctc_decode(samples: list[Sample]) -> Reader:
+def fast_ctc_decode(samples: list[Sample], words: list[str]) -> Reader:
     search = importlib.import_module("fast_ctc_decode").beam_search
     frames = [sample.log_probs.exp().numpy() for sample in samples]
     return lambda i: str(search(frames[i], "N" + SYMBOLS, BEAM, 0.001)[0])
 
 
-def pyctcdecode(samples: list[Sample]) -> Reader:
+def pyctcdecode(samples: list[Sample], words: list[str]) -> Reader:
     logging.disable(logging.WARNING)  # it warns that the alphabet has no space
     decoder = importlib.import_module("pyctcdecode").build_ctcdecoder(["", *SYMBOLS])
     frames = [sample.log_probs.numpy() for sample in samples]
     return lambda i: str(decoder.decode(frames[i], beam_width=BEAM))
 
 
-IMPLEMENTATIONS: dict[str, Callable[[list[Sample]], Reader]] = {
+def ours_with_lm(samples: list[Sample], words: list[str]) -> Reader:
+    lm = LanguageModel(words, SYMBOLS)
+    return lambda i: text(beam_decode(samples[i].log_probs, beam=BEAM, lm=lm)[0][0].labels)
+
+
+def pyctcdecode_with_kenlm(samples: list[Sample], words: list[str]) -> Reader:
+    logging.disable(logging.WARNING)
+    importlib.import_module("kenlm")
+    build = importlib.import_module("pyctcdecode").build_ctcdecoder
+    share = -math.log10(len(words) + 1)
+    unigrams = ["-99\t<s>\t0", *(f"{share}\t{word}\t0" for word in ["<unk>", "</s>", *words])]
+    bigrams = [f"{share}\t<s> {word}" for word in words]  # kenlm wants some
+    parts = {1: unigrams, 2: bigrams}
+    sizes = "\n".join(f"ngram {n}={len(lines)}" for n, lines in parts.items())
+    body = "\n\n".join("\n".join([f"\\{n}-grams:", *lines]) for n, lines in parts.items())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "words.arpa"
+        path.write_text(f"\\data\\\n{sizes}\n\n{body}\n\n\\end\\\n")
+        decoder = build(["", *SYMBOLS], kenlm_model_path=str(path), unigrams=words)
+    frames = [sample.log_probs.numpy() for sample in samples]
+    return lambda i: str(decoder.decode(frames[i], beam_width=BEAM))
+
+
+IMPLEMENTATIONS: dict[str, Callable[[list[Sample], list[str]], Reader]] = {
     "crnn_ext greedy_decode": greedy,
     "crnn_ext beam_decode": ours,
     "fast-ctc-decode": fast_ctc_decode,
     "pyctcdecode": pyctcdecode,
+    "crnn_ext beam_decode, lm": ours_with_lm,
+    "pyctcdecode, kenlm": pyctcdecode_with_kenlm,
 }
 
 
@@ -67,17 +100,18 @@ def log_probability(sample: Sample, word: str) -> float:
     return float(label_log_probs(sample.log_probs, [labels]))
 
 
-def run(name: str, samples: list[Sample], seconds: float, keep: bool) -> None:
+def run(name: str, samples: list[Sample], words: list[str], seconds: float, keep: bool) -> None:
     """Verify, time, print and record one set of samples."""
     readers = {}
     for implementation, make in IMPLEMENTATIONS.items():
         try:
-            readers[implementation] = make(samples)
+            readers[implementation] = make(samples, words)
         except ModuleNotFoundError as error:
             print(f"{implementation}: left out, {error}")
+    texts = {n: [read(i) for i in range(len(samples))] for n, read in readers.items()}
     scores = {
-        implementation: [log_probability(s, read(i)) for i, s in enumerate(samples)]
-        for implementation, read in readers.items()
+        implementation: [log_probability(s, word) for s, word in zip(samples, words, strict=True)]
+        for implementation, words in texts.items()
     }
     for beam, single in zip(
         scores["crnn_ext beam_decode"], scores["crnn_ext greedy_decode"], strict=True
@@ -100,11 +134,14 @@ def run(name: str, samples: list[Sample], seconds: float, keep: bool) -> None:
             "implementation": implementation,
             "log_probability": statistics.fmean(scores[implementation]),
             "best": share,
+            "read": statistics.fmean(
+                word == s.label for word, s in zip(texts[implementation], samples, strict=True)
+            ),
             "seconds": asdict(spread),
         }
         print(
             f"{name:20} {implementation:24} {1e6 * spread.median:8.1f} us an image, "
-            f"log p {line['log_probability']:.3f}, best {share:.3f}",
+            f"log p {line['log_probability']:.3f}, best {share:.3f}, read {line['read']:.3f}",
             flush=True,
         )
         if keep:
@@ -118,6 +155,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", nargs="*", default=[], metavar="NAME=PATH", help="data sets")
+    parser.add_argument("--words", metavar="FILE", help="a word a line; else 2,000 generated")
     parser.add_argument("--count", type=int, default=200, help="images of each (%(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small: does it run, is it right")
@@ -126,15 +164,18 @@ def main() -> int:
     torch.set_num_threads(1)
     count = 10 if args.quick else args.count
     words = generated_words(2000)
+    given = Path(args.words).read_text(encoding="utf-8").lower().split() if args.words else words
+    lexicon = Lexicon(words, SYMBOLS)
+    known = list(Lexicon(given, SYMBOLS, unknown="skip"))
     cases = {
-        "synthetic, peaked": synthetic(words, 8.0, 1.0, count),
-        "synthetic, uncertain": synthetic(words, 4.5, 1.2, count),
+        "synthetic, peaked": synthetic(lexicon, 8.0, 1.0, count),
+        "synthetic, uncertain": synthetic(lexicon, 4.5, 1.2, count),
     }
     for item in args.images:
         name, _, path = item.partition("=")
         cases[name] = of_images(path, count)
     for name, samples in cases.items():
-        run(name, samples, 0.3 if args.quick else args.seconds, not args.no_record)
+        run(name, samples, known, 0.3 if args.quick else args.seconds, not args.no_record)
     return 0
 
 

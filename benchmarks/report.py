@@ -167,13 +167,16 @@ def peers_table(lines: list[Line]) -> str:
 
 def decode_table(lines: list[Line]) -> str:
     """Each kind of frames and decoder: how probable what it reads is, and its time."""
-    rows = ["| frames | decoder | mean log p(l\\|y) | best of all % | µs an image (p10–p90) |"]
-    rows.append("|---|---|---:|---:|---:|")
+    rows = [
+        "| frames | decoder | mean log p(l\\|y) | best of all % | read % | µs an image (p10–p90) |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
     for line in lines:
         case, times = line["case"], line["seconds"]
+        read = f"{100 * line['read']:.1f}" if "read" in line else ""
         rows.append(
             f"| {case['frames']} | {line['implementation']} | {line['log_probability']:.3f} "
-            f"| {100 * line['best']:.1f} | **{1e6 * times['median']:.0f}** "
+            f"| {100 * line['best']:.1f} | {read} | **{1e6 * times['median']:.0f}** "
             f"({1e6 * times['p10']:.0f}–{1e6 * times['p90']:.0f}) |"
         )
     return "\n".join([*rows, "", _footer(lines)])

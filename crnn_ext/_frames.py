@@ -15,7 +15,7 @@ from crnn_ext._check import fail, fail_type
 Lengths = Tensor | Iterable[int] | int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take four times as long to make
 class Frames:
     """Checked log-probabilities [T, N, C] (or [T, C]: N = 1) on the CPU, as `_C` takes them."""
 
@@ -47,13 +47,14 @@ def check_log_probs(op: str, log_probs: Tensor, blank: int) -> int:
     """Check what every decoder checks; return the blank as an integer."""
     if not isinstance(log_probs, Tensor):
         fail_type(op, "log_probs", "be a torch.Tensor", log_probs)
-    if log_probs.dim() not in (2, 3):
-        fail(op, "log_probs", "have shape [T, N, C] or [T, C]", list(log_probs.shape))
+    shape = log_probs.shape
+    if len(shape) not in (2, 3):
+        fail(op, "log_probs", "have shape [T, N, C] or [T, C]", list(shape))
     if not log_probs.is_floating_point():
         fail(op, "log_probs", "have a floating dtype", log_probs.dtype)
-    C = log_probs.shape[-1]
+    C = shape[-1]
     if C == 0:
-        fail(op, "log_probs", "have at least one class", list(log_probs.shape))
+        fail(op, "log_probs", "have at least one class", list(shape))
     blank = operator.index(blank)
     if not 0 <= blank < C:
         fail(op, "blank", f"lie in [0, {C})", blank)
@@ -64,17 +65,17 @@ def check_frames(op: str, log_probs: Tensor, lengths: Lengths, blank: int) -> Fr
     """Check the arguments of a decoder; half precision becomes float32, a GPU tensor is copied."""
     blank = check_log_probs(op, log_probs, blank)
     values = log_probs if log_probs.is_cpu else log_probs.detach().cpu()
-    if values.dtype not in (torch.float32, torch.float64):
-        values = values.detach().float()
-    if values.dim() == 3:
-        T, N, C = values.shape
-        t, n, c = values.stride()
+    dtype = values.dtype
+    if dtype != torch.float32 and dtype != torch.float64:
+        values, dtype = values.detach().float(), torch.float32
+    shape, strides = values.shape, values.stride()
+    if len(shape) == 3:
+        (T, N, C), (t, n, c) = shape, strides
     else:
-        (T, C), (t, c), N, n = values.shape, values.stride(), 1, 0
+        (T, C), (t, c), N, n = shape, strides, 1, 0
     checked = None if lengths is None else check_lengths(op, lengths, T, N)
     address = 0 if checked is None else checked.data_ptr()
-    is_double = values.dtype == torch.float64
-    args = values.data_ptr(), is_double, (T, N, C), (t, n, c), address
+    args = values.data_ptr(), dtype == torch.float64, (T, N, C), (t, n, c), address
     return Frames(values, checked, args, blank)
 
 

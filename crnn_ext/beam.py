@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,7 @@ _OP = "beam_decode"
 _MOST = 10.0  # of lm_weight and symbol_bonus: factors of a label stay within a double
 
 
-@dataclass(frozen=True)
-class BeamResult:
+class BeamResult(NamedTuple):
     """One of the labels that `beam_decode` found in a sample.
 
     Attributes:
@@ -70,11 +69,11 @@ def beam_decode(
         blank: the class of the blank, in [0, C).
         beam: how many prefixes are kept after a frame, at least 1.
         n_best: how many labels are wanted of each sample, at least 1.
-        cutoff: in [0, 1]: labels whose probability is below this part of the frame's largest, or
-            that are not among its ``beam + 1`` most probable, count as impossible in this frame
-            (not with a lexicon, which leaves few to choose from); prefixes below its square
+        cutoff: in [0, 1]: classes whose probability is below this part of the frame's largest, and
+            labels that are not among its ``beam + 1`` most probable, count as impossible in this
+            frame (not with a lexicon, which leaves few to choose from); prefixes below its square
             beside the best are dropped. With 0 and a beam that holds all prefixes the search is
-            exact.
+            exact. For a long list of `n_best` of clear images, make it smaller.
         lm: of the same symbols and blank.
         lm_weight: in [0, 10]. Networks are surer than they should be, and language models of
             rare words less so: 0.1 to 0.3 is much already.
@@ -124,7 +123,7 @@ def beam_decode(
         None if lm is None else lm._model, lm_weight, symbol_bonus,
         None if lexicon is None else lexicon._lexicon, free_classes, torch.get_num_threads(),
     )  # fmt: skip
-    return [[BeamResult(*reading) for reading in sample] for sample in readings]
+    return [[BeamResult._make(reading) for reading in sample] for sample in readings]
 
 
 def _check_symbols(

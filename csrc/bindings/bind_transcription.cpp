@@ -43,18 +43,26 @@ py::list py_greedy_decode(const Frames& frames, int64_t blank, int num_threads) 
   return list;
 }
 
-// lm and lexicon: null for none. free: classes, with a lexicon.
+// An argument that may be None. (A pointer would do, but pybind11 tries None only after it has
+// converted all arguments once in vain.)
+template <class T>
+const T* or_null(const py::object& given) {
+  return given.is_none() ? nullptr : given.cast<const T*>();
+}
+
+// free: classes, with a lexicon.
 py::list py_beam_decode(const Frames& frames, int64_t blank, int64_t beam, int64_t n_best,
-                        double cutoff, const LanguageModel* lm, double lm_weight,
-                        double symbol_bonus, const Lexicon* lexicon,
-                        const std::vector<int64_t>& free, int num_threads) {
+                        double cutoff, const py::object& lm, double lm_weight, double symbol_bonus,
+                        const py::object& words_of, const std::vector<int64_t>& free,
+                        int num_threads) {
   BeamOptions options;
   options.beam = beam;
   options.n_best = n_best;
   options.cutoff = cutoff;
-  options.lm = lm;
+  options.lm = or_null<LanguageModel>(lm);
   options.lm_weight = lm_weight;
   options.symbol_bonus = symbol_bonus;
+  const auto* lexicon = or_null<Lexicon>(words_of);
   std::vector<std::vector<BeamReading>> readings;
   {
     py::gil_scoped_release release;

@@ -16,7 +16,7 @@ namespace crnn {
 struct BeamOptions {
   int64_t beam = 16;   // prefixes kept after a frame, >= 1
   int64_t n_best = 1;  // labels wanted, >= 1
-  // Labels below this part of a frame's largest count as impossible in it, unless `words` are
+  // Classes below this part of a frame's largest count as impossible in it, unless `words` are
   // given; prefixes with less mass than its square over the largest are dropped.
   double cutoff = 0.001;
   const LanguageModel* lm = nullptr;  // of as many classes and the same blank

@@ -22,17 +22,20 @@ BeamSearch::BeamSearch(int64_t classes, int64_t blank, const BeamOptions& option
       log_cutoff_(std::log(options.cutoff)),
       bonus_factor_(std::exp(options.symbol_bonus)),
       value_(static_cast<size_t>(classes)),
-      value_frame_(static_cast<size_t>(classes)) {}
+      value_frame_(static_cast<size_t>(classes)) {
+  const auto some = static_cast<size_t>(std::min<int64_t>(options.beam, 8));
+  nodes_.reserve(32);
+  for (std::vector<Prefix>* prefixes : {&beam_, &before_, &new_}) prefixes->reserve(some);
+  ranks_.reserve(2 * some);
+  emissions_.reserve(some + 1);
+}
 
 std::vector<std::vector<uint32_t>> BeamSearch::run(const FrameView& frames,
                                                    const std::vector<int64_t>& path) {
   start();
   for (int64_t t = 0; t < frames.frames() && !beam_.empty(); ++t) {
     read_frame(frames, t, path[static_cast<size_t>(t)]);
-    if (only_blank_) {  // nothing else happens, and nothing changes its rank
-      for (Prefix& prefix : beam_) prefix.blank_mass = prefix.mass(), prefix.label_mass = 0;
-      continue;
-    }
+    if (only_best_ && follow()) continue;
     step(frames, t);
     keep_the_best();
     if (t % kFramesBetweenPolls == 0) poll_interrupt();
@@ -49,17 +52,34 @@ void BeamSearch::start() {
   std::fill(value_frame_.begin(), value_frame_.end(), -1);
 }
 
-// Labels below the cutoff count as impossible in the frame. Not so where words say which labels may
-// come: of those even the best may be far below the frame's largest.
+// Classes below the cutoff count as impossible in the frame. Not so where words say which labels
+// may come: of those even the best may be far below the frame's largest.
 void BeamSearch::read_frame(const FrameView& frames, int64_t t, int64_t best) {
+  best_ = best;
   largest_ = frames(t, best);
   emissions_.clear();
-  only_blank_ = false;
   least_ = options_.words ? -kLogLimit : std::max(largest_ + log_cutoff_, -kLogLimit);
+  only_best_ = !options_.words && largest_ > -kLogLimit && frames.count_from(t, least_) <= 1;
   if (options_.words || !(largest_ > -kLogLimit)) return;
-  if (frames.count_from(t, least_) > 1) return list_emissions(frames, t, least_);
-  only_blank_ = best == blank_;
-  if (!only_blank_) emissions_.push_back({static_cast<uint32_t>(best), 1});
+  if (!only_best_) return list_emissions(frames, t, least_);
+  if (best != blank_) emissions_.push_back({static_cast<uint32_t>(best), 1});
+}
+
+// The usual frames, of one class only: a blank changes no rank, and a label leads the only prefix
+// of a beam to one other. False where there is more to do.
+bool BeamSearch::follow() {
+  if (best_ == blank_) {
+    for (Prefix& prefix : beam_) prefix.blank_mass = prefix.mass(), prefix.label_mass = 0;
+    return true;
+  }
+  if (beam_.size() > 1) return false;
+  Prefix& only = beam_[0];
+  const auto label = static_cast<uint32_t>(best_);
+  if (only.node != 0 && only.label == label && only.label_mass > 0) return only.blank_mass == 0;
+  only = extended(only, label);
+  only.node = node_of(only.node, label);
+  only.label_mass = 1;  // masses add up to 1
+  return true;
 }
 
 // At most one more than the beam holds.
@@ -90,7 +110,7 @@ double BeamSearch::probability(const FrameView& frames, int64_t t, int64_t label
   const auto c = static_cast<size_t>(label);
   if (value_frame_[c] != t) {
     const double x = frames(t, label);
-    const bool counts = x > -kLogLimit && (label == blank_ || x >= least_);
+    const bool counts = x > -kLogLimit && x >= least_;
     value_[c] = counts ? std::exp(x - largest_) : 0;
     value_frame_[c] = t;
   }
@@ -154,6 +174,13 @@ void BeamSearch::extend(uint32_t place, const Prefix& old, uint32_t label, doubl
     beam_[i].label_mass += mass * beam_[i].factor;
     return;
   }
+  new_.push_back(extended(old, label));
+  new_.back().label_mass = mass * new_.back().factor;
+  new_.back().words = words;
+}
+
+// A prefix without mass, and without a node of its own.
+BeamSearch::Prefix BeamSearch::extended(const Prefix& old, uint32_t label) const {
   Prefix prefix;
   prefix.factor = bonus_factor_;
   if (options_.lm) {
@@ -161,11 +188,9 @@ void BeamSearch::extend(uint32_t place, const Prefix& old, uint32_t label, doubl
     prefix.factor *= std::exp(options_.lm_weight * step.log_prob);
     prefix.lm = step.next;
   }
-  prefix.label_mass = mass * prefix.factor;
   prefix.node = old.node;
   prefix.label = label;
-  prefix.words = words;
-  new_.push_back(prefix);
+  return prefix;
 }
 
 // The prefixes with the most mass, the older first on a tie; masses add up to 1.

@@ -54,10 +54,12 @@ class BeamSearch {
   void read_frame(const FrameView& frames, int64_t t, int64_t best);
   void list_emissions(const FrameView& frames, int64_t t, double least);
   double probability(const FrameView& frames, int64_t t, int64_t label);
+  bool follow();
   void link_children();
   void step(const FrameView& frames, int64_t t);
   void extend(uint32_t place, const Prefix& old, uint32_t label, double value,
               WordText::State words);
+  Prefix extended(const Prefix& old, uint32_t label) const;
   void keep_the_best();
   uint32_t node_of(uint32_t parent, uint32_t label);
   std::vector<std::vector<uint32_t>> finish();
@@ -69,7 +71,8 @@ class BeamSearch {
   std::vector<Prefix> beam_, before_, new_;
   std::vector<Rank> ranks_;
   double largest_ = 0, least_ = 0;   // log-probabilities of the frame: of all, of those that count
-  bool only_blank_ = false;          // no other class counts in the frame
+  bool only_best_ = false;           // no other class counts in the frame
+  int64_t best_ = 0;                 // the most probable class of the frame
   std::vector<Emission> emissions_;  // labels that extend prefixes, the most probable first
   std::vector<double> value_;        // [C]: probability over the largest, in frame value_frame_
   std::vector<int64_t> value_frame_;

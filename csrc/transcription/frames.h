@@ -38,7 +38,7 @@ class FrameView {
     return f32_ ? static_cast<double>(f32_[at]) : f64_[at];
   }
 
-  // How many values of frame t are `least` or more.
+  // How many values of frame t are `least`, in their own precision, or more.
   int64_t count_from(int64_t t, double least) const {
     return f32_ ? count_of(f32_ + t * stride_t_, least) : count_of(f64_ + t * stride_t_, least);
   }
@@ -56,19 +56,20 @@ class FrameView {
  private:
   template <class Real>
   int64_t count_of(const Real* row, double least) const {
-    int64_t count = 0;
-    if (stride_c_ == 1) {  // by vectors
-      for (int64_t c = 0; c < classes_; ++c) count += static_cast<double>(row[c]) >= least;
+    const auto bound = static_cast<Real>(least);
+    const auto classes = static_cast<int32_t>(classes_);  // of the width of a float: by vectors
+    int32_t count = 0;
+    if (stride_c_ == 1) {
+      for (int32_t c = 0; c < classes; ++c) count += row[c] >= bound;
     } else {
-      for (int64_t c = 0; c < classes_; ++c) {
-        count += static_cast<double>(row[c * stride_c_]) >= least;
-      }
+      for (int32_t c = 0; c < classes; ++c) count += row[c * stride_c_] >= bound;
     }
     return count;
   }
 
   template <class Real>
   Best best_of(const Real* row) const {
+    if (stride_c_ == 1) return best_of_dense(row);
     Real highest = row[0], damage = 0;  // damage becomes NaN with the first NaN
     int64_t label = 0;
     for (int64_t c = 0; c < classes_; ++c) {
@@ -80,6 +81,34 @@ class FrameView {
       }
     }
     return {label, static_cast<double>(damage == damage ? highest : damage)};
+  }
+
+  // The same by vectors: the value first, then where it is.
+  template <class Real>
+  Best best_of_dense(const Real* row) const {
+    constexpr int kLanes = 8;
+    Real highest[kLanes], damage[kLanes] = {};
+    for (Real& lane : highest) lane = row[0];
+    int64_t c = 0;
+    for (; c + kLanes <= classes_; c += kLanes) {
+      for (int k = 0; k < kLanes; ++k) {
+        const Real value = row[c + k];
+        highest[k] = value > highest[k] ? value : highest[k];
+        damage[k] = value == value ? damage[k] : value;
+      }
+    }
+    for (; c < classes_; ++c) {
+      highest[0] = row[c] > highest[0] ? row[c] : highest[0];
+      damage[0] = row[c] == row[c] ? damage[0] : row[c];
+    }
+    for (int k = 1; k < kLanes; ++k) {
+      highest[0] = highest[k] > highest[0] ? highest[k] : highest[0];
+      damage[0] = damage[k] == damage[k] ? damage[0] : damage[k];
+    }
+    if (damage[0] != damage[0]) return {0, static_cast<double>(damage[0])};
+    int64_t label = 0;
+    while (row[label] != highest[0]) ++label;
+    return {label, static_cast<double>(highest[0])};
   }
 
   const float* f32_;

@@ -31,6 +31,8 @@ GreedyReading read(const FrameView& frames, int64_t blank, Damage& damage) {
     path.push_back(best.label);
     reading.log_prob += best.value;
   }
+  reading.labels.reserve(path.size() / 2 + 1);  // seldom more
+  reading.spans.reserve(path.size() / 2 + 1);
   collapse(path.data(), static_cast<int64_t>(path.size()), blank, reading.labels, &reading.spans);
   return reading;
 }

@@ -21,10 +21,15 @@ class LabelScorer {
   double log_prob(Units label);
 
  private:
+  // The forward algorithm in Number, `at(column, t)` being the probability of a class in frame t.
+  template <class Number, class At>
+  Number forward(Units label, const Wide* blank, std::vector<Number>& alpha, At&& at);
+
   Emissions probabilities_;
   int64_t frames_, blank_;
   std::vector<const Wide*> emissions_;  // [L]
   std::vector<Wide> alpha_;             // [U]
+  std::vector<double> plain_alpha_;     // [U]
 };
 
 // out [N, K]: log p(labels[k] | sample n). The frames must have passed greedy_decode's check.

@@ -67,23 +67,35 @@ struct Wide {
 class Emissions {
  public:
   explicit Emissions(const FrameView& frames)
-      : frames_(frames), columns_(static_cast<size_t>(frames.classes())) {}
+      : frames_(frames),
+        columns_(static_cast<size_t>(frames.classes())),
+        plain_(columns_.size(), true) {}
 
   // [frames], computed when the class is first asked for; valid as long as this object.
   const Wide* column(int64_t label) {
     std::vector<Wide>& column = columns_[static_cast<size_t>(label)];
-    if (column.empty()) {
-      column.reserve(static_cast<size_t>(frames_.frames()));
-      for (int64_t t = 0; t < frames_.frames(); ++t) {
-        column.push_back(Wide::from_log(frames_(t, label)));
-      }
-    }
+    if (column.empty()) compute(label, column);
     return column.data();
   }
 
+  // Whether all of a column that was asked for are doubles in [0, 1].
+  bool plain(int64_t label) const { return plain_[static_cast<size_t>(label)]; }
+
  private:
+  void compute(int64_t label, std::vector<Wide>& column) {
+    column.resize(static_cast<size_t>(frames_.frames()));
+    bool plain = true;
+    for (int64_t t = 0; t < frames_.frames(); ++t) {
+      const Wide value = Wide::from_log(frames_(t, label));
+      plain = plain && value.exponent == 0 && value.mantissa <= 1;
+      column[static_cast<size_t>(t)] = value;
+    }
+    plain_[static_cast<size_t>(label)] = plain;
+  }
+
   FrameView frames_;
   std::vector<std::vector<Wide>> columns_;  // [C][frames], empty until asked for
+  std::vector<char> plain_;                 // [C]
 };
 
 }  // namespace crnn

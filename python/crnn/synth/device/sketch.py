@@ -60,7 +60,7 @@ class Sketch:
     target_lengths: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return self.numbers.shape[1]
+        return int(self.numbers.shape[1])
 
 
 class SketchedWords(Dataset[list[Sketch]]):

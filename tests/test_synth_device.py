@@ -399,6 +399,27 @@ def test_nothing_waits_for_the_device(atlas: Atlas, photographs: list[Any]) -> N
             composer(sketch)
 
 
+def test_everything_happens_on_the_device(
+    atlas: Atlas, photographs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On torch's device without memory: no other device's tensor mixes in, no value is fetched."""
+
+    class Seedless:
+        def __init__(self, device: torch.device) -> None: ...
+
+        def manual_seed(self, seed: int) -> None: ...
+
+    monkeypatch.setattr("torch.Generator", Seedless)  # this device has none
+    composer = Composer(atlas, photographs, "meta")
+    for sketch in sketched(atlas, photographs, 64)[0]:
+        images = composer(sketch).images
+        assert images.device.type == "meta"
+        assert images.shape == (64, 1, 32, sketch.width)
+    for fetch in (lambda: images.sum().item(), images.cpu, lambda: images.sum() + torch.ones(2)):
+        with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+            fetch()  # so that this test could fail
+
+
 def test_the_number_of_operations_does_not_grow_with_the_batch(
     atlas: Atlas, photographs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,8 +81,9 @@ def test_damaged_samples_are_named_and_counted(
     assert "'naïve' has 'ï', which is not in the charset" in shown
 
 
-def test_stored_and_synthetic_words_take_turns(config: TrainConfig) -> None:
-    mixed = Trainer(changed(config, synthetic=True))
+@pytest.mark.parametrize("compose", ["workers", "device"])
+def test_stored_and_synthetic_words_take_turns(config: TrainConfig, compose: str) -> None:
+    mixed = Trainer(changed(config, synthetic=True, compose=compose))
     stream = mixed.batches()
     kinds = [type(next(stream)).__name__ for _ in range(16)]
     assert sorted(kinds) == ["Batch"] * 8 + ["StoredBatch"] * 8

@@ -38,7 +38,7 @@ BEAM = 16
 
 
 def text(labels: list[int]) -> str:
-    return "".join(SYMBOLS[label - 1] for label in labels)
+    return "".join([SYMBOLS[label - 1] for label in labels])  # quicker than a generator
 
 
 def greedy(samples: list[Sample], words: list[str]) -> Reader:

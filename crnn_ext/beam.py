@@ -16,6 +16,7 @@ from crnn_ext.language_model import LanguageModel
 from crnn_ext.lexicon import Lexicon
 
 _OP = "beam_decode"
+_MANY = _C.no_bound  # more prefixes than there ever are
 _MOST = 10.0  # of lm_weight and symbol_bonus: factors of a label stay within a double
 
 
@@ -103,6 +104,8 @@ def beam_decode(
         fail(_OP, "beam", "be at least 1", beam)
     if n_best < 1:
         fail(_OP, "n_best", "be at least 1", n_best)
+    if beam > _MANY or n_best > _MANY:
+        beam, n_best = min(beam, _MANY), min(n_best, _MANY)
     if not 0 <= cutoff <= 1:
         fail(_OP, "cutoff", "lie in [0, 1]", cutoff)
     frames = check_frames(_OP, log_probs, lengths, blank)
@@ -119,7 +122,7 @@ def beam_decode(
     elif free:
         fail(_OP, "free", "be empty without a lexicon", repr(free))
     readings = _C.beam_decode(
-        frames.args, frames.blank, min(beam, _C.no_bound), min(n_best, _C.no_bound), cutoff,
+        frames.args, frames.blank, beam, n_best, cutoff,
         None if lm is None else lm._model, lm_weight, symbol_bonus,
         None if lexicon is None else lexicon._lexicon, free_classes, torch.get_num_threads(),
     )  # fmt: skip

@@ -91,6 +91,17 @@ def test_large_delta_returns_everything() -> None:
     assert [word for word, _ in tree.query("", 10**30)] == ["", "a", "bb", "a" * 100]
 
 
+def test_matches_of_large_code_points_come_in_order() -> None:
+    letters = ["", "\0", "a", "\uffff", "\U00010000", "\U0010ffff"]
+    words = sorted(
+        {x + y + z + w for x in letters for y in letters for z in letters for w in letters}
+    )
+    found = crnn_ext.BKTree(reversed(words)).query("a", 4)
+    assert [word for word, _ in found] == sorted(
+        words, key=lambda word: (crnn_ext.edit_distance("a", word), word)
+    )
+
+
 def test_order_is_distance_then_code_point() -> None:
     tree = crnn_ext.BKTree(["b", "a", "\U0001f600", "￿", "ab", "c"])
     assert tree.query("a", 1) == [

@@ -157,14 +157,42 @@ class BkTree::Search {
     }
     scan(tree_.new_outlines_.data(), static_cast<int64_t>(tree_.new_outlines_.size()),
          [&](uint32_t i) { offer(placed + i); });
-    std::sort(matches_.begin(), matches_.end(), [this](const Match& a, const Match& b) {
-      if (a.distance != b.distance) return a.distance < b.distance;
-      return tree_.word(a.index) < tree_.word(b.index);
-    });
-    return std::move(matches_);
+    return in_order();
   }
 
  private:
+  // The matches by distance, then by word. What decides is mostly the distance and the first units,
+  // packed into one number; words are fetched again only where these are equal.
+  std::vector<Match> in_order() const {
+    struct Keyed {
+      uint64_t key;
+      Match match;
+    };
+    constexpr uint64_t most = 0xFFFF;
+    std::vector<Keyed> keyed;
+    keyed.reserve(matches_.size());
+    for (const Match& match : matches_) {
+      const Units word = tree_.word(match.index);
+      uint64_t key = std::min<uint64_t>(match.distance, most);
+      bool fits = key < most;  // nothing behind a number that does not fit may decide
+      for (int64_t i = 0; i < 3; ++i) {
+        const uint64_t unit = i < word.size ? std::min<uint64_t>(word.data[i], most) : 0;
+        key = key << 16 | (fits ? unit : 0);
+        fits = fits && unit < most;
+      }
+      keyed.push_back({key, match});
+    }
+    std::sort(keyed.begin(), keyed.end(), [this](const Keyed& a, const Keyed& b) {
+      if (a.key != b.key) return a.key < b.key;
+      if (a.match.distance != b.match.distance) return a.match.distance < b.match.distance;
+      return tree_.word(a.match.index) < tree_.word(b.match.index);
+    });
+    std::vector<Match> ordered;
+    ordered.reserve(keyed.size());
+    for (const Keyed& entry : keyed) ordered.push_back(entry.match);
+    return ordered;
+  }
+
   void offer(uint32_t index) {
     const int64_t distance = pattern_.distance(tree_.word(index), delta_);
     if (distance <= delta_) matches_.push_back({index, static_cast<uint32_t>(distance)});

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import os
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from crnn_ext import _C
 from crnn_ext._check import fail
-from crnn_ext._files import replace_file
+from crnn_ext._files import load_with_symbols, save_with_symbols
 from crnn_ext._spelling import Speller, check_words
 
 
@@ -169,13 +168,7 @@ class LanguageModel:
         Raises:
             OSError: the file cannot be written.
         """
-        header = json.dumps({"symbols": self.symbols}).encode("ascii")
-
-        def write(descriptor: int) -> None:
-            if error := self._model.save(descriptor, header):
-                raise OSError(error, os.strerror(error), os.fsdecode(path))
-
-        replace_file(path, write)
+        save_with_symbols(path, self.symbols, self._model.save)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LanguageModel:
@@ -188,21 +181,12 @@ class LanguageModel:
             OSError: the file cannot be read.
             ValueError: the file is damaged, cut short, or no language model; names file and reason.
         """
-        path = os.fsdecode(path)
+        loaded, speller = load_with_symbols(
+            "LanguageModel", path, _C.LanguageModel.load, "language model"
+        )
         model = cls.__new__(cls)
         model.skipped = ()
-        try:
-            with open(path, "rb") as file:
-                error, header, loaded = _C.LanguageModel.load(file.fileno())
-            if error:
-                raise OSError(error, os.strerror(error), path)
-            model._model = loaded
-            model._speller = Speller(json.loads(header)["symbols"], loaded.blank, "LanguageModel")
-            if len(model.symbols) + 1 != loaded.classes:
-                raise ValueError("its symbols do not fit its classes")
-        except (ValueError, KeyError, TypeError) as reason:
-            rule = "name a whole language model"
-            fail("LanguageModel.load", "path", rule, f"{path!r}: {reason}")
+        model._model, model._speller = loaded, speller
         return model
 
     def _encode(self, op: str, texts: list[str]) -> _C.WordList:

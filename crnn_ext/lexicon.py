@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import os
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from crnn_ext import _C
 from crnn_ext._check import fail, fail_dtype
-from crnn_ext._files import replace_file
+from crnn_ext._files import load_with_symbols, save_with_symbols
 from crnn_ext._frames import Lengths, check_frames
 from crnn_ext._spelling import Speller, check_words
 
@@ -257,13 +256,7 @@ class Lexicon:
         Raises:
             OSError: the file cannot be written.
         """
-        header = json.dumps({"symbols": self.symbols}).encode("ascii")
-
-        def write(descriptor: int) -> None:
-            if error := self._lexicon.save(descriptor, header):
-                raise OSError(error, os.strerror(error), os.fsdecode(path))
-
-        replace_file(path, write)
+        save_with_symbols(path, self.symbols, self._lexicon.save)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Lexicon:
@@ -276,20 +269,10 @@ class Lexicon:
             OSError: the file cannot be read.
             ValueError: the file is damaged, cut short, or not a lexicon; names file and reason.
         """
-        path = os.fsdecode(path)
+        loaded, speller = load_with_symbols("Lexicon", path, _C.Lexicon.load, "lexicon file")
         lexicon = cls.__new__(cls)
         lexicon.skipped = ()
-        try:
-            with open(path, "rb") as file:
-                error, header, loaded = _C.Lexicon.load(file.fileno())
-            if error:
-                raise OSError(error, os.strerror(error), path)
-            lexicon._lexicon = loaded
-            lexicon._speller = Speller(json.loads(header)["symbols"], loaded.blank, "Lexicon")
-            if len(lexicon.symbols) + 1 != loaded.classes:
-                raise ValueError("its symbols do not fit its classes")
-        except (ValueError, KeyError, TypeError) as reason:
-            fail("Lexicon.load", "path", "name a whole lexicon file", f"{path!r}: {reason}")
+        lexicon._lexicon, lexicon._speller = loaded, speller
         return lexicon
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -179,7 +179,22 @@ def test_words_from_lists_and_hunspell_files(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("exit\nnaïve\n\nx\nit's\n")
     (tmp_path / "en.dic").write_text("3\ncar/MS\nexit\n100/x\n")
     words = load_words([tmp_path / "list.txt", tmp_path / "en.dic"])
-    assert words == ["100", "car", "exit", "it's"]
+    assert words == {"100": 1.0, "car": 1.0, "exit": 1.0, "it's": 1.0}
+
+
+def test_words_are_drawn_as_often_as_their_list_says(tmp_path: Path) -> None:
+    (tmp_path / "counts.txt").write_text("hotel\t2.5\nexit\t0.25\nhotel\t0.5\nwww\n")
+    (tmp_path / "plain.txt").write_text("exit\nwww\n")
+    words = load_words([tmp_path / "counts.txt", tmp_path / "plain.txt"])
+    assert words == {"exit": 1.25, "hotel": 3.0, "www": 1.0}
+    texts, rng = TextSampler({"aeronautics": 3.0, "exits": 1.0}), np.random.default_rng(1)
+    drawn = [texts(rng).lower() for _ in range(8000)]
+    long, short = (sum(word in text for text in drawn) for word in ("aeronautics", "exits"))
+    assert 2.6 < long / short < 3.4
+    for weight in ("0", "-1", "nan", "inf", "many", ""):
+        (tmp_path / "broken.txt").write_text(f"hotel\t{weight}\n")
+        with pytest.raises(ValueError, match=r"after a tab, got .* for .hotel. in .*broken"):
+            load_words([tmp_path / "broken.txt"])
 
 
 def test_no_words_is_an_error(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ _TEXTS = {
     "synthetic": "draw synthetic images",
     "validate": "data sets to read now and then; the best weights go to best.safetensors",
     "patience": "end after so many validations without a better one; 0: never",
-    "words": "word lists (one a line, or hunspell .dic); default: the installed dictionary",
+    "words": "word lists (one a line, a tab and how often; or hunspell .dic); default: installed",
     "fonts": "folders with fonts, or archives of crnn synth pack-fonts; default: the system's",
     "backgrounds": "folders or archives with photographs to blend with",
     "tensorboard": "also write log.jsonl's numbers as curves (pip install crnn-ext[tensorboard])",

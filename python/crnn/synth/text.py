@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +17,54 @@ WORD_FILES = (
 MAX_SYMBOLS = 22
 
 
-def load_words(paths: Sequence[str | Path] = ()) -> list[str]:
+def load_words(paths: Sequence[str | Path] = ()) -> dict[str, float]:
     """Words of plain lists (one a line) or hunspell `.dic` files; ASCII letters and digits only.
 
     Args:
-        paths: the files; none means the first of `WORD_FILES` that exists.
+        paths: the files; none means the first of `WORD_FILES` that exists. A line may say after a
+            tab how often its word is to be drawn, a number above 0; without, 1.
+
+    Returns:
+        each word and the sum of its lines' weights, sorted; of plain lists every word has weight 1,
+        in however many of them it is.
 
     Raises:
-        ValueError: no file was given and none of `WORD_FILES` exists, or no word was found.
+        ValueError: no file was given and none of `WORD_FILES` exists, no word was found, or a
+            weight is none.
     """
     files = [Path(p) for p in paths] or [p for p in map(Path, WORD_FILES) if p.exists()][:1]
     if not files:
         raise ValueError(
             "load_words: paths must name a word list (none is installed; e.g. hunspell-en-us)"
         )
-    words = set()
+    plain: dict[str, float] = {}
+    weighted: dict[str, float] = {}
     for file in files:
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            word = line.split("/")[0].strip()
+            entry, tab, weight = line.partition("\t")
+            word = entry.split("/")[0].strip()
             if 1 < len(word) <= MAX_SYMBOLS and word.isascii() and word.replace("'", "").isalnum():
-                words.add(word)
+                if tab:
+                    weighted[word] = weighted.get(word, 0.0) + _weight(weight, file, word)
+                else:
+                    plain[word] = 1.0
+    words = {word: plain.get(word, 0.0) + weighted.get(word, 0.0) for word in {**plain, **weighted}}
     if not words:
         raise ValueError(f"load_words: paths must hold words, got none in {files}")
-    return sorted(words)
+    return dict(sorted(words.items()))
+
+
+def _weight(text: str, file: Path, word: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise ValueError(
+            f"load_words: paths must give a number above 0 after a tab, got {text!r} "
+            f"for {word!r} in {file}"
+        )
+    return weight
 
 
 Generator = np.random.Generator
@@ -124,11 +150,15 @@ class TextSampler:
     """Draws the text of one sign.
 
     Args:
-        words: dictionary words.
+        words: dictionary words, or how often each is to be drawn (`load_words`). Words that are all
+            drawn as often count as a dictionary's: the shorter ones are then preferred, as in use.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = words
+    def __init__(self, words: Sequence[str] | Mapping[str, float]) -> None:
+        self.words = list(words)
+        weights = np.array(list(words.values()) if isinstance(words, Mapping) else [1.0])
+        self._alike = bool((weights == weights[0]).all())
+        self._word_weights = np.cumsum(weights)
         self._kinds: list[tuple[float, Callable[[Generator], str]]] = [
             (0.53, self._word),
             (0.16, self._short),
@@ -157,19 +187,27 @@ class TextSampler:
         return text
 
     def _word(self, rng: Generator) -> str:
+        word = self._entry(rng)
         # A dictionary's words are longer than those in use: take the shorter of two, often.
-        word, other = (self.words[int(i)] for i in rng.integers(len(self.words), size=2))
-        if len(other) < len(word) and rng.random() < 0.7:
-            word = other
+        if self._alike:
+            other = self._entry(rng)
+            if len(other) < len(word) and rng.random() < 0.7:
+                word = other
         if word.endswith("'s") and rng.random() < 0.8:  # expanded lists hold one for every noun
             word = word[:-2]
         return _cased(rng, word)
+
+    def _entry(self, rng: Generator) -> str:
+        if self._alike:
+            return self.words[int(rng.integers(len(self.words)))]
+        draw = rng.random() * self._word_weights[-1]
+        return self.words[int(np.searchsorted(self._word_weights, draw, side="right"))]
 
     def _short(self, rng: Generator) -> str:
         return _cased(rng, SHORT[int(rng.integers(len(SHORT)))])
 
     def _web(self, rng: Generator) -> str:
-        name = self.words[int(rng.integers(len(self.words)))][:12].lower()
+        name = self._entry(rng)[:12].lower()
         return ("www.{}", "{}.com", "{}.org", "www.{}.com", "@{}", "#{}")[
             int(rng.integers(6))
         ].format(name)

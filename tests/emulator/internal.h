@@ -1,4 +1,4 @@
-// What scheduler.cpp and memory.cpp share.
+// What scheduler.cpp, barriers.cpp and memory.cpp share.
 #pragma once
 
 #include <memory>
@@ -78,7 +78,12 @@ struct Launch {
 
 extern Fiber* current;  // null outside of kernels
 extern Launch* launch;
+extern int live_fibers;  // threads of the current cluster that have not returned
 uint32_t random_below(uint32_t n);
+void wake(Fiber* f);                        // may be picked again
+void sleep(const char* what, Place place);  // until another fibre wakes this one
+void leave_barriers(Block& block);          // one of its threads has returned
+void reset_cluster_barrier();
 Memory* find_memory(uintptr_t p);  // registered or shared; null if there is none
 void begin_memory_checks();
 

@@ -25,8 +25,10 @@ from pathlib import Path
 
 from benchmarks.record import RESULTS, environment
 
-TESTS = [f"tests/test_{name}.py" for name in ("ctc", "ctc_behaviour", "ctc_cuda", "greedy_decode",
-                                              "lstm_cuda", "lstm_gpu", "synth_device")]  # fmt: skip
+TESTS = [f"tests/test_{name}.py" for name in (
+    "ctc", "ctc_behaviour", "ctc_errors", "ctc_cuda", "greedy_decode",
+    "lstm_cuda", "lstm_gpu", "synth_device",
+)]  # fmt: skip
 SANITIZER = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
 SUBJECTS = ("gpu_check", "ctc_cuda", "lstm_cuda")  # the result files
 SMALL = [sys.executable, "-m", "benchmarks.gpu_small"]

@@ -11,9 +11,11 @@ import pytest
 import torch
 from emulator.harness import emulated
 from PIL import ImageFont
+from tiny import save_tiny, tiny_checkpoint
 from torch import Tensor
 
 import crnn_ext
+from crnn import Recognizer
 from crnn_ext import _C
 
 # What the tests of an operation run on: its CPU kernels, its CUDA kernels on the emulator, and on a
@@ -65,6 +67,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def reader() -> Recognizer:
+    """The tiny model, which reads in milliseconds."""
+    return Recognizer(tiny_checkpoint())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny model's file."""
+    return str(save_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,3 +32,24 @@ def labelled(folder: Path, labels: list[str]) -> Path:
     rows = "".join(f"{i}.png\t{label}\n" for i, label in enumerate(labels))
     (folder / "gt.tsv").write_text(rows, encoding="utf-8")
     return folder
+
+
+def picture(seed: int, width: int = 100, height: int = 32) -> Image.Image:
+    """Smooth noise, so that scaling it changes little."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (4, max(2, width // 8)), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def numbered(folder: Path) -> Path:
+    """A folder with ``word_1.png``, ``word_2.png``, ``word_10.png`` and a file that is no image."""
+    for i in (1, 2, 10):
+        picture(i, 80 + 10 * i).save(folder / f"word_{i}.png")
+    (folder / "labels.tsv").write_text("not an image")
+    return folder
+
+
+def noise() -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    """In place of photographs: three of noise, in [0, 1)."""
+    rng = np.random.default_rng(0)
+    return [rng.random(shape, np.float32) for shape in ((64, 90), (200, 130), (70, 400))]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import CHARSET, save_tiny, tiny_checkpoint
+from tiny import CHARSET, tiny_checkpoint
 
 import crnn_ext
 from crnn import Beam, Recognizer
@@ -19,11 +19,6 @@ from crnn.evaluation import Search, evaluate
 from crnn.transcription import Transcriber
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
 
 
 @pytest.fixture

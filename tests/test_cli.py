@@ -18,18 +18,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import save_tiny
 
 import crnn
 from crnn import images
 from crnn.cli import COMMANDS, build_parser, main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
 
 
 @pytest.fixture

@@ -1,48 +1,26 @@
 """What the CTC kernels for CUDA have of their own: their paths, labels on the device, launches.
 
-tests/test_ctc.py and test_ctc_behaviour.py run on them too. Here everything runs on the emulator
-and, where there is a GPU, on it.
+tests/test_ctc.py, test_ctc_behaviour.py and test_ctc_errors.py run on them too. Here everything
+runs on the emulator and, where there is a GPU, on it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from ctc_cases import HAS_GPU, Device, assert_close, batch, expected
 from emulator import build
-from emulator.harness import Emulation, emulated
-from reference import ctc as reference
+from emulator.harness import emulated
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import crnn_ext
 from crnn_ext import ctc_loss
 
-HAS_GPU = crnn_ext.built_with_cuda and torch.cuda.is_available()
 T, N, C = 9, 5, 7
-
-
-class Device:
-    """Takes inputs to where the kernels run, and results back."""
-
-    def __init__(self, emulation: Emulation | None) -> None:
-        self.emulation = emulation
-        self.name = "cuda" if emulation is None else "cpu"
-
-    def ours(
-        self, x: Tensor, *labels: Tensor, weights: Tensor | None = None, **options: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Loss and gradient; labels and lengths lie on the device."""
-        leaf = x.to(self.name, copy=True).requires_grad_()
-        loss = ctc_loss(leaf, *(t.to(self.name) for t in labels), **options)
-        seed = torch.ones_like(loss) if weights is None else weights.to(loss)
-        (dx,) = torch.autograd.grad(loss, leaf, seed)
-        assert dx.dtype == x.dtype
-        return loss.detach().cpu(), dx.cpu()
 
 
 @pytest.fixture(params=["emulated", "cuda"] if HAS_GPU else ["emulated"])
@@ -52,34 +30,6 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
         return
     with emulated(device_labels=True) as emulation:
         yield Device(emulation)
-
-
-def batch(T: int, N: int, C: int, S: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits; padded targets, input lengths and target lengths: the first sample has all."""
-    rng = np.random.default_rng(seed)
-    x = torch.tensor(2 * rng.normal(size=(T, N, C)))
-    targets = torch.tensor(rng.integers(0, C, size=(N, S)))
-    il = torch.tensor(rng.integers(1, T + 1, size=N))
-    tl = torch.tensor(rng.integers(0, S + 1, size=N))
-    il[0], tl[0] = T, S
-    return x, targets, il, tl
-
-
-def expected(
-    x: Tensor, targets: Tensor, il: Tensor, tl: Tensor, blank: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    labels = [row[:n].tolist() for row, n in zip(targets, tl.tolist(), strict=True)]
-    log_probs = reference.log_softmax(x.double().numpy())
-    return reference.batch(log_probs, labels, il.tolist(), blank)
-
-
-def assert_close(result: tuple[Tensor, Tensor], exact: Any, tolerance: float) -> None:
-    losses, gradient = exact
-    np.testing.assert_allclose(result[0], losses, rtol=tolerance, atol=tolerance)
-    finite = np.isfinite(losses)
-    difference = result[1].double().numpy()[:, finite] - gradient[:, finite]
-    assert np.linalg.norm(difference) <= tolerance * np.linalg.norm(gradient[:, finite])
-    np.testing.assert_array_equal(result[1].isnan().numpy(), np.isnan(gradient))
 
 
 # ---- every path --------------------------------------------------------------------------------
@@ -268,101 +218,6 @@ def test_labels_beyond_the_longest(device: Device) -> None:
     with pytest.raises(ValueError, match="ctc_loss") as caught:
         ctc_loss(x.to(device.name), targets, il, tl)
     assert str(caught.value) == "ctc_loss: target_lengths must be at most 1023 on CUDA, got 1030"
-
-
-# ---- mistakes that the emulator must find ------------------------------------------------------
-
-FORWARD, BACKWARD = "kernels/cuda/ctc_forward.cu", "kernels/cuda/ctc_backward.cu"
-SAMPLES, RECURSION = "kernels/cuda/ctc_samples.cuh", "kernels/cuda/ctc_recursion.cuh"
-MUTANTS: dict[str, tuple[tuple[str, str, str], str]] = {
-    "no barrier before the recursion": (
-        (FORWARD, "lattice.emissions);\n  __syncthreads();\n", "lattice.emissions);\n"),
-        "race|uninitialised",
-    ),
-    "no barrier between the halves": (
-        (RECURSION, "  __syncthreads();\n\n  // Z, from", "\n  // Z, from"),
-        "race|uninitialised",
-    ),
-    "no barrier between the warps of a step": (
-        (
-            RECURSION,
-            "s, keep ? t : 0);\n    }\n    if (kMulti) __syncthreads();",
-            "s, keep ? t : 0);\n    }",
-        ),
-        "race|uninitialised",
-    ),
-    "no barrier before Z is read": (
-        (RECURSION, "*s.total = z;\n  }\n  __syncthreads();", "*s.total = z;\n  }"),
-        "race|uninitialised",
-    ),
-    "a barrier that some warps miss": (
-        (
-            RECURSION,
-            "  __syncthreads();\n\n  // Z, from",
-            "  if (w.active) __syncthreads();\n  // Z, from",
-        ),
-        "barrier|deadlock|race|uninitialised",
-    ),
-    "an index one too far": (
-        (RECURSION, "out[s.L + 1 + symbol_at(s, k)]", "out[s.L + 2 + symbol_at(s, k)]"),
-        "left|race|out of bounds",
-    ),
-    "a label read one too far": (
-        (SAMPLES, "for (int64_t i = threadIdx.x; i < L;", "for (int64_t i = threadIdx.x; i <= L;"),
-        "out of bounds",
-    ),
-    "shared memory too small": (
-        (FORWARD, "      sizeof(Header) +\n", ""),
-        "out of bounds",
-    ),
-    "frames of padding unwritten in what is saved": (
-        (FORWARD, "clear_rest(a, s, z.e < kLeast ? 0 : s.frames);", ""),
-        "left",
-    ),
-    "frames of padding unwritten in the gradient": (
-        (BACKWARD, "c += kGroup) dx[c]", "c += kGroup) if (t < frames) dx[c]"),
-        "left",
-    ),
-    "one block too few": (
-        (BACKWARD, "{{static_cast<unsigned>(blocks)}", "{{static_cast<unsigned>(blocks - 1)}"),
-        "left|grid|invalid",
-    ),
-    "no barrier between the row and its label": (
-        (BACKWARD, "  G::sync();  // the row", "  // the row"),
-        "race",
-    ),
-    "no barrier in the reduction": (
-        (FORWARD, "width /= 2) {\n    __syncthreads();", "width /= 2) {"),
-        "race|uninitialised",
-    ),
-}
-FLOAT_ONLY = [  # compiles in a second
-    (file, f"{name}<{other}>(batch", f"{name}<float>(batch")
-    for file, name in [(FORWARD, "forward"), (BACKWARD, "backward")]
-    for other in ("double", "__half", "__nv_bfloat16")
-]
-
-
-def run_everything(seed: int, *patches: tuple[str, str, str]) -> None:
-    """Labels for one warp and for several, padding, the sum: what each mutant needs to show."""
-    for S in (3, 70):
-        x, targets, il, tl = batch(80, 3, 5, S)
-        il[1] = 20
-        targets = torch.cat([row[:n] for row, n in zip(targets, tl, strict=True)])
-        with emulated(*patches, seed=seed, device_labels=True) as emulation:
-            Device(emulation).ours(x.float(), targets, il, tl, reduction="sum", from_logits=True)
-
-
-def test_no_mutant() -> None:
-    run_everything(0)
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutants_are_found(name: str) -> None:
-    patch, symptom = MUTANTS[name]
-    for seed in range(2):
-        with pytest.raises((RuntimeError, AssertionError), match=symptom):
-            run_everything(seed, patch, *FLOAT_ONLY)
 
 
 # ---- inside torch ------------------------------------------------------------------------------

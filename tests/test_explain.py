@@ -26,11 +26,6 @@ from crnn_ext import label_log_probs
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def reader() -> Recognizer:
-    return Recognizer(tiny_checkpoint())
-
-
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     noise = np.random.default_rng(3).integers(0, 256, (4, 12), np.uint8)

@@ -1,4 +1,4 @@
-"""Reading: sources, order, batches, confidence, places, lexicons, and errors that stop nothing."""
+"""Reading: sources, order, batches, confidence, places, and models by name."""
 
 from __future__ import annotations
 
@@ -14,33 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pictures import numbered, picture
 from PIL import Image
 from tiny import save_tiny, tiny_checkpoint
 
-from crnn import Beam, ImageError, Reading, Recognizer, pretrained_models
-from crnn_ext import Lexicon
+from crnn import ImageError, Reading, Recognizer, pretrained_models
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def reader() -> Recognizer:
-    return Recognizer(tiny_checkpoint())
-
-
-def picture(seed: int, width: int = 100, height: int = 32) -> Image.Image:
-    """Smooth noise, so that scaling it changes little."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (4, max(2, width // 8)), np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for i in (1, 2, 10):
-        picture(i, 80 + 10 * i).save(tmp_path / f"word_{i}.png")
-    (tmp_path / "labels.tsv").write_text("not an image")
-    return tmp_path
+    return numbered(tmp_path)
 
 
 # ---- sources ----------------------------------------------------------------------------------
@@ -251,151 +236,6 @@ def test_json(reader: Recognizer) -> None:
         "box": list(symbol.box),
         "alternatives": [{"text": other.text, "probability": other.probability}],
     }
-
-
-# ---- lexicons ---------------------------------------------------------------------------------
-
-
-def test_the_answer_is_a_word_of_the_lexicon(reader: Recognizer) -> None:
-    words = ["abc", "bad", "cafe", "feed", "head", "hedge"]
-    images = [picture(i) for i in range(6)]
-    readings = reader.read(images, lexicon=words)
-    assert readings == reader.read(images, lexicon=words, method="exhaustive")
-    for reading in readings:
-        assert reading.text in words
-        assert "".join(s.text for s in reading.symbols) == reading.text
-        edges = [edge for s in reading.symbols for edge in s.frames]
-        assert edges == sorted(edges)
-
-
-def test_a_lexicon_that_holds_the_free_reading_returns_it(reader: Recognizer) -> None:
-    free = reader.read(picture(3))
-    bound = reader.read(picture(3), lexicon=[free.text], method="bk-tree", delta=0)
-    assert bound.text == free.text
-    assert bound.confidence == pytest.approx(free.confidence, rel=1e-4)
-
-
-def test_beyond_delta_the_free_reading_stays(reader: Recognizer) -> None:
-    free = reader.read(picture(3))
-    bound = reader.read(picture(3), lexicon=["h" * 25], method="bk-tree", delta=1)
-    assert bound.text == free.text
-
-
-def test_a_lexicon_from_a_file_folds_case_and_skips_unknown_symbols(
-    reader: Recognizer, tmp_path: Path
-) -> None:
-    path = tmp_path / "words.txt"
-    path.write_text("\ufeffCafe\n\n  head \nnaïve\n", encoding="utf-8")
-    lexicon = reader.lexicon(path)
-    assert lexicon.words == ("cafe", "head")
-    assert lexicon.skipped == ("naïve",)
-    assert reader.lexicon(lexicon) is lexicon
-    assert reader.read(picture(0), lexicon=path).text in lexicon.words
-
-
-@pytest.mark.parametrize(
-    ("lexicon", "message"),
-    [
-        ([], "Lexicon: words must hold at least one word, got none"),
-        (["xyz"], "Lexicon: words must hold at least one word, got none (1 skipped"),
-        (
-            "no_such_file.txt",
-            "read: lexicon must be a readable file, got no_such_file.txt (No such",
-        ),
-        (Lexicon(["a"], "ab"), "read: lexicon must have the model's 8 symbols, got 2 others"),
-    ],
-)
-def test_bad_lexicons(reader: Recognizer, lexicon: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        reader.read(picture(0), lexicon=lexicon)
-
-
-def test_a_lexicon_that_is_not_text(reader: Recognizer, tmp_path: Path) -> None:
-    path = tmp_path / "words.bin"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"^read: lexicon must be UTF-8 text, got "):
-        reader.lexicon(path)
-
-
-# ---- errors -----------------------------------------------------------------------------------
-
-
-def test_a_bad_image_stops_nothing(reader: Recognizer, folder: Path) -> None:
-    (folder / "word_3.png").write_text("no image")
-    missing = str(folder / "none.png")
-    sources = [folder, missing, None, picture(0)]
-    readings = reader.read(sources)  # type: ignore[call-overload]
-    assert [r.error is None for r in readings] == [True, True, False, True, False, False, True]
-    wrong = [r for r in readings if r.error is not None]
-    assert all((r.text, r.confidence, r.symbols) == ("", 0.0, ()) for r in wrong)
-    assert f"{folder / 'word_3.png'} must be an image of a known format, got text" in str(
-        wrong[0].error
-    )
-    assert wrong[1].error == f"load: {missing} must be an existing file, got none there"
-    assert str(wrong[2].error).startswith("load: sources[2] <NoneType> must be a path, bytes")
-    with pytest.raises(ImageError, match=r"word_3\.png must be an image"):
-        reader.read(sources, strict=True)  # type: ignore[call-overload]
-
-
-def test_a_single_bad_image_raises_unless_asked_not_to(reader: Recognizer) -> None:
-    with pytest.raises(ImageError, match=r"none\.png must be an existing file"):
-        reader.read("none.png")
-    reading = reader.read("none.png", strict=False)
-    assert reading.error == "load: none.png must be an existing file, got none there"
-
-
-def test_a_folder_without_images(reader: Recognizer, tmp_path: Path) -> None:
-    (reading,) = reader.read(tmp_path)
-    assert reading.error == f"load: {tmp_path} must hold an image, got a folder without any"
-    with pytest.raises(ImageError, match="got a folder without any"):
-        reader.read(tmp_path, strict=True)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 500), (20_000, 32), (20_000, 1)])
-def test_extreme_sizes_are_read(reader: Recognizer, size: tuple[int, int]) -> None:
-    reading = reader.read(Image.new("L", size, 128))
-    assert reading.error is None
-    assert all(0 <= s.box[0] < s.box[1] <= size[0] for s in reading.symbols)
-
-
-def test_a_model_that_overflows_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Recognizer(tiny_checkpoint())
-    with torch.no_grad():
-        broken.model.head.bias.fill_(float("inf"))
-    (reading,) = broken.read([picture(0)])
-    assert reading.error == "read: logits of sources[0] <PIL image> must be finite, got NaN or inf"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"batch_size": 0}, "read: batch_size must be at least 1, got 0"),
-        (
-            {"method": "best"},
-            "read: method must be 'exact', 'bk-tree', 'exhaustive' or 'beam', got 'best'",
-        ),
-        ({"beam": Beam()}, "read: beam must come with method 'beam', got 'exact'"),
-        ({"method": "beam", "beam": Beam(width=0)}, "beam_decode: beam must be at least 1, got 0"),
-        (
-            {"method": "beam", "beam": Beam(lm_weight=-1)},
-            "beam_decode: lm_weight must lie in [0, 10], got -1",
-        ),
-        (
-            {"method": "beam", "beam": Beam(free="a")},
-            "beam_decode: free must be empty without a lexicon, got 'a'",
-        ),
-        (
-            {"method": "beam", "beam": Beam(lm="none.lm")},
-            "read: lm must be a readable file, got none.lm (No such file or directory)",
-        ),
-        ({"delta": -1}, "read: delta must be at least 0, got -1"),
-    ],
-)
-def test_bad_options(reader: Recognizer, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        reader.read(picture(0), **options)
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        reader.stream([], **options)
 
 
 # ---- loading ----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from pictures import noise
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crnn.charset import Charset
 from crnn.synth import Batch, Renderer, SyntheticWords, TextSampler
 from crnn.synth.dataset import POOL, draw_sign
 from crnn.synth.device import Atlas, Composer, Sketch, SketchedWords, load_atlas, view
-from crnn.synth.device.atlas import COUNT, symbols_of
-from crnn.synth.device.camera import gaussian, jpeg, scaled
 from crnn.synth.device.canvas import Glyphs, draw_canvases
 from crnn.synth.device.layout import NOWHERE, PAD, lay_out
-from crnn.synth.device.textures import Photographs
 from crnn.synth.device.values import Steps, Values, steps_of, upload
 from crnn.synth.device.warp import canvas_points
 from crnn.synth.geometry import Pose, View
@@ -43,8 +39,7 @@ def atlas(font_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def photographs() -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-    rng = np.random.default_rng(0)
-    return [rng.random(shape, np.float32) for shape in ((64, 90), (200, 130), (70, 400))]
+    return noise()
 
 
 def sketched(atlas: Atlas, photographs: list[Any], batch: int = 8, **more: Any) -> SketchedWords:
@@ -56,63 +51,6 @@ def sketched(atlas: Atlas, photographs: list[Any], batch: int = 8, **more: Any) 
 def fixed(text: str) -> Any:
     """In place of a TextSampler: always the same."""
     return lambda rng: text
-
-
-def test_the_atlas_holds_what_a_face_draws(atlas: Atlas, font_folder: Path) -> None:
-    font = Face(str(font_folder / "default.ttf"))
-    assert atlas.fonts == 1
-    assert atlas.families.tolist() == [0, 1]
-    assert atlas.pixels[0] == 0
-    for symbol in SYMBOLS:
-        at = int(symbols_of([symbol])[0, 0])
-        glyph, (high, wide) = font.glyph(symbol), atlas.size[at]
-        drawn = atlas.pixels[atlas.offset[at] : atlas.offset[at] + high * wide]
-        if glyph.mask.any():
-            assert np.array_equal(drawn.reshape(high, wide), glyph.mask), symbol
-            assert atlas.bearing[at].tolist() == [glyph.top, glyph.left]
-        else:
-            assert high == wide == 0  # a space
-        assert atlas.advance[at] == pytest.approx(glyph.advance)
-        assert atlas.has[at] == font.has(symbol)
-
-
-def test_the_atlas_is_kept_and_a_damaged_copy_is_drawn_again(
-    font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    families = [[str(font_folder / "default.ttf")]]
-    first = load_atlas(families)
-    (cached,) = (tmp_path / "crnn").glob("atlas-*.safetensors")
-    stamp = cached.stat().st_mtime_ns
-    again = load_atlas(families)
-    assert cached.stat().st_mtime_ns == stamp
-    cached.write_bytes(cached.read_bytes()[:1000])
-    third = load_atlas(families, workers=1)
-    for other in (again, third):
-        for name, value in vars(first).items():
-            assert np.array_equal(value, getattr(other, name)), name
-
-
-def test_fonts_that_cannot_be_used_are_named(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(ValueError, match="load_atlas: families must hold a font, got none"):
-        load_atlas([])
-    with pytest.raises(ValueError, match=r"families must be font files, got .*absent\.ttf"):
-        load_atlas([[str(tmp_path / "absent.ttf")]])
-    (tmp_path / "broken.ttf").write_bytes(b"not a font")
-    with pytest.raises(ValueError, match=r"load_atlas: .*broken\.ttf must be a font that Pillow"):
-        load_atlas([[str(tmp_path / "broken.ttf")]])
-
-
-def test_symbols_of_texts() -> None:
-    table = symbols_of(["a€", "", "中b"])
-    assert table.shape == (3, 2)
-    assert table[0].min() >= 0
-    assert table[1].tolist() == [-1, -1]
-    assert table[2, 0] == -1
-    assert table[2, 1] == table[0, 0] + 1  # b follows a
-    assert table.max() < COUNT
-    assert symbols_of([]).shape == (0, 1)
 
 
 @pytest.mark.parametrize("text", ["i", "AVATAR", "W" * 25, "$1.50", "jfj"])
@@ -318,64 +256,6 @@ def test_pictures_are_as_hard_as_those_of_the_renderer(
     theirs = figures(drawn[0])
     error = ((ours.var(1) + theirs.var(1)) / ours.shape[1]).sqrt()
     assert ((ours.mean(1) - theirs.mean(1)).abs() < 4 * error).all()
-
-
-@pytest.mark.parametrize("quality", [20, 50, 75, 91])
-def test_jpeg_is_that_of_pillow(quality: int) -> None:
-    """Up to rounding: of the pixels, and of a coefficient halfway between two quanta."""
-    rng = np.random.default_rng(quality)
-    smooth = Image.fromarray(rng.integers(0, 256, (9, 12), np.uint8)).resize((64, 40))
-    grey = np.asarray(smooth, np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "JPEG", quality=quality)
-    expected = np.asarray(Image.open(file), np.float32)
-    frames = torch.from_numpy(grey.astype(np.float32))[None]
-    ours = jpeg(frames, torch.full((1, 1, 1), float(quality)))[0].numpy()
-    assert np.abs(ours - expected).mean() < 0.5
-    assert (np.abs(ours - expected) <= 1).mean() > 0.9
-    assert np.abs(ours - grey).mean() > 0.5  # and something was lost
-
-
-@pytest.mark.parametrize(("size", "to"), [((50, 20), (100, 32)), ((333, 90), (100, 32))])
-def test_scaling_is_that_of_pillow(size: tuple[int, int], to: tuple[int, int]) -> None:
-    """In the corner of a larger frame, and up to Pillow's rounding between the two directions."""
-    pixels = np.random.default_rng(0).integers(80, 180, size[::-1], np.uint8)  # none is cut off
-    image = Image.fromarray(pixels)
-    frame = torch.full((1, 96, 400), 77.0)
-    frame[0, : size[1], : size[0]] = torch.from_numpy(np.array(image)).float()
-    photo = torch.full((1, 1, 1), float(size[0])), torch.full((1, 1, 1), float(size[1]))
-    ours = scaled(frame, photo, to[1], to[0])[0].numpy().astype(int)
-    expected = np.asarray(image.resize(to, Image.Resampling.BICUBIC), int)
-    assert np.abs(ours - expected).max() <= 2
-
-
-def test_a_crop_shows_its_own_photograph(photographs: list[Any]) -> None:
-    """At its own size pixel for pixel; twice as large, Pillow's bilinear enlargement."""
-    held = Photographs(photographs, CPU)
-    crops = np.array([[0, 5, 7, 40, 30], [2, 300, 11, 40, 30], [1, 0, 100, 40, 30]], np.float32)
-    rows = {name: i for i, name in enumerate(("photo", "crop_x", "crop_y", "crop_w", "crop_h"))}
-    values = Values(rows, torch.from_numpy(crops.T.copy())[:, :, None, None])
-    for scale in (1, 2):
-        size = torch.full((3, 1, 1), 40.0 * scale), torch.full((3, 1, 1), 30.0 * scale)
-        columns = torch.arange(40.0 * scale).expand(3, 1, -1)
-        down = torch.arange(30.0 * scale)[:, None].expand(3, -1, 1)
-        seen = held.crop(values, columns, down, size).numpy()
-        for crop, (photo, x, y, w, h) in zip(seen, crops.astype(int), strict=True):
-            part = np.rint(photographs[photo][y : y + h, x : x + w] * 255).astype(np.float32)
-            large = Image.fromarray(part).resize((w * scale, h * scale), Image.Resampling.BILINEAR)
-            assert crop * 255 == pytest.approx(np.asarray(large), abs=1e-3)
-
-
-def test_a_blur_keeps_the_mean_and_spreads_a_line() -> None:
-    frame = torch.zeros(1, 8, 40)
-    frame[0, :, 15] = 100
-    size = torch.full((1, 1, 1), 30.0)
-    matrix = gaussian(size, 40, torch.full((1, 1, 1), 2.0))
-    seen = (frame @ matrix.mT)[0, 0]
-    assert float(seen[:30].sum()) == pytest.approx(100, rel=1e-4)
-    spread = (seen[:30] * (torch.arange(30) - 15) ** 2).sum() / 100
-    assert float(spread) == pytest.approx(2**2 + 1 / 12, rel=0.01)
-    assert torch.equal(seen[30:], seen[29].expand(10))  # beyond the picture its edge goes on
 
 
 class _NoWaiting(TorchDispatchMode):

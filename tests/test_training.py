@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,6 +253,22 @@ def test_the_average_of_the_weights_is_exported_and_resumed(
         changed(config, ema_decay=1.0)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's, of its own parts
+def test_compiled_training_takes_the_same_steps(config: TrainConfig) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("inductor needs g++")
+    losses = []
+    pool = {"type": "pool", "kernel": [16, 2], "stride": [16, 2]}
+    layers = [{"type": "conv", "channels": 8, "norm": True}, pool]  # small: compiling takes long
+    for compiled in (False, True):
+        config = changed(config, model={"layers": layers, "hidden": 8}, compile=compiled)
+        trainer = Trainer(config)
+        steps = zip(range(2), trainer.batches(), strict=False)
+        losses.append([trainer.train_step(batch)[0] for _, batch in steps])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0][0] != pytest.approx(losses[0][1], rel=1e-4)
+
+
 def test_a_run_writes_its_log_and_configuration(config: TrainConfig) -> None:
     Trainer(config).run()
     folder = Path(config.output_dir)
@@ -292,31 +309,6 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(config: TrainConfig) -> No
     with pytest.raises(FloatingPointError, match=expected):
         trainer.train_step(next(trainer.batches()))
     assert all(torch.equal(value, before[name]) for name, value in trainer.model.named_parameters())
-
-
-def test_a_configuration_in_a_file(tmp_path: Path) -> None:
-    odd = TrainConfig(words=('a "b"\\c.txt', "wörter.txt"), lr=1e-05, amp=True, minutes=2.5)
-    odd.save(tmp_path / "odd.toml")
-    assert TrainConfig.load(tmp_path / "odd.toml") == odd
-    (tmp_path / "mine.toml").write_text('lr = 1\nfonts = ["here"]\n')
-    loaded = TrainConfig.load(tmp_path / "mine.toml", steps=7)
-    assert loaded == TrainConfig(lr=1.0, fonts=("here",), steps=7)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("lr = ", "must be TOML, got"),
-        ("stepz = 3", r"must hold known names, got 'stepz'; did you mean steps\?"),
-        ('steps = "3"', r"steps of .* must be int, got '3'"),
-        ("amp = 1", r"amp of .* must be bool, got 1"),
-        ("steps = 0", "steps must be at least 1, got 0"),
-    ],
-)
-def test_a_wrong_configuration_is_explained(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "wrong.toml").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        TrainConfig.load(tmp_path / "wrong.toml")
 
 
 def test_the_command_resumes_with_the_settings_of_the_run(

@@ -7,6 +7,7 @@ Shapes: images ``[N, 1, H, W]`` -> feature maps ``[N, channels, 1, T]`` -> frame
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +121,20 @@ class ModelConfig:
         ]
         return fields
 
+    def changed(self, changes: Mapping[str, Any]) -> ModelConfig:
+        """This description with some of `to_dict`'s values replaced.
+
+        Args:
+            changes: nested as `to_dict` is, layers by their number:
+                ``{"hidden": 256, "layers": {"0": {"channels": 48}}}``.
+
+        Raises:
+            ValueError: a name is unknown, or a value none for it.
+        """
+        fields = self.to_dict()
+        _replace(fields, changes, "model")
+        return ModelConfig.from_dict(fields)
+
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> ModelConfig:
         """Raises ValueError naming what is unknown or missing."""
@@ -136,6 +151,24 @@ class ModelConfig:
             return cls(**{**fields, "layers": tuple(layers)})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"ModelConfig: not a network description ({error})") from error
+
+
+def _replace(old: dict[str, Any] | list[Any], changes: Mapping[str, Any], name: str) -> None:
+    """Put `changes` in place of the values of `old` with the same names or numbers."""
+    for key, new in changes.items():
+        at: Any = int(key) if isinstance(old, list) and key.isascii() and key.isdigit() else key
+        known = range(len(old)) if isinstance(old, list) else list(old)
+        if at not in known:
+            raise ValueError(
+                f"ModelConfig: {name} must have the names {', '.join(map(str, known))}, got {key!r}"
+            )
+        if isinstance(new, Mapping) and isinstance(old[at], (dict, list)):
+            _replace(old[at], new, f"{name}.{key}")
+        elif type(new) is not type(old[at]) and not isinstance(old[at], tuple):
+            kind = type(old[at]).__name__
+            raise ValueError(f"ModelConfig: {name}.{key} must be {kind}, got {new!r}")
+        else:
+            old[at] = new
 
 
 _DOWN = Pool()

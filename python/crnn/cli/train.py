@@ -11,15 +11,16 @@ Several GPUs: torchrun --nproc-per-node 8 -m crnn train --device cuda ...
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from crnn.training.config import CONFIG, TASKS, TrainConfig
+from crnn.training.config import CONFIG, TrainConfig, merged, parse_override
 
 EXAMPLES = """\
   crnn train --output-dir runs/mine
-  crnn train --preset vgg-bilstm --optimizer adadelta --lr 1 --fixed-width 100     as the paper
+  crnn train --recipe paper                        ADADELTA, 100 x 32 pixels, 8.3 M parameters
+  crnn train --set model.hidden=256 model.layers.0.channels=48      another network, by its parts
   crnn train --output-dir runs/mine --resume --steps 30000          on, with its settings
   crnn train --config runs/mine/config.toml --output-dir runs/other --lr 0.001
   crnn train --task music --backgrounds ~/Pictures                  pitches on a staff
@@ -28,6 +29,7 @@ EXAMPLES = """\
 """
 _TEXTS = {
     "task": "what to read: text, or music (with its own defaults for the settings below)",
+    "recipe": "modern, or paper: ADADELTA and its network (changes defaults of settings below)",
     "preset": "network: small, vgg-bilstm, table1; music, table1-music",
     "charset": "symbols: 36, 62, 94; or music",
     "output_dir": "where the run writes",
@@ -45,6 +47,7 @@ _TEXTS = {
     "clip_norm": "largest norm of the gradient",
     "ema_decay": "export the running average of the weights, which keeps so much a step; 0: none",
     "amp": "convolutions in bfloat16",
+    "compile": "compile the network for training; pays on GPUs, in long runs",
     "seed": "of weights and images",
     "workers": "processes that draw images; 0: none beside this one",
     "threads": "threads of torch; 0: its default",
@@ -66,11 +69,15 @@ _TEXTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One flag for each field of `TrainConfig`; only those given replace a file's values."""
+    """One flag for each plain field of `TrainConfig`; those given replace a file's values."""
     parser.add_argument(
         "--config", metavar="FILE", help="TOML with these settings; flags replace its values"
     )
-    for field in fields(TrainConfig):
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", nargs="+", default=[], action="extend",
+        help="replace single values, dotted into tables: model.hidden=256; flags come after",
+    )  # fmt: skip
+    for field in _plain_fields():
         flag, default = "--" + field.name.replace("_", "-"), field.default
         text = _TEXTS[field.name]
         settings: dict[str, Any] = {"default": argparse.SUPPRESS}
@@ -105,15 +112,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _plain_fields() -> list[Field[Any]]:
+    """The settings that a flag can hold; tables are for files and --set."""
+    return [field for field in fields(TrainConfig) if field.default is not MISSING]
+
+
 def _config(args: argparse.Namespace) -> TrainConfig:
-    """A file's values, or the resumed run's, or the defaults; over them the flags given."""
-    names = {field.name for field in fields(TrainConfig)}
-    given = {name: value for name, value in vars(args).items() if name in names}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    task = TASKS.get(given.get("task", TrainConfig.task), {})  # an unknown one is refused below
-    saved = Path((task | given).get("output_dir", TrainConfig.output_dir)) / CONFIG
+    """A file's values, or the resumed run's, or the defaults; over them --set, then the flags."""
+    given: dict[str, Any] = {}
+    for override in args.set:
+        given = merged(given, parse_override(override))
+    names = {field.name for field in _plain_fields()}
+    given |= {name: value for name, value in vars(args).items() if name in names}
+    saved = Path(TrainConfig.of(given).output_dir) / CONFIG
     if args.config:
-        return TrainConfig.load(Path(args.config), **given)
+        return TrainConfig.load(Path(args.config), given)
     if args.resume and saved.exists():
-        return TrainConfig.load(saved, **given)
-    return TrainConfig(**task | given)
+        return TrainConfig.load(saved, given)
+    return TrainConfig.of(given)

@@ -118,6 +118,11 @@ def dilate(mask: Mask, reach: int) -> Mask:
     return out
 
 
+def erode(mask: Mask, reach: int) -> Mask:
+    """Every letter shrunk by `reach` pixels from all sides."""
+    return 255 - dilate(255 - mask, reach)
+
+
 def moved(mask: Mask, dx: int, dy: int) -> Mask:
     """`mask` shifted right by `dx` and down by `dy`; what leaves the canvas is lost."""
     out = np.zeros_like(mask)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from crnn.synth.camera import photograph
 from crnn.synth.geometry import Grey, Pose, View
-from crnn.synth.glyphs import EM, Face, Mask, dilate, face, moved, paste, positions
+from crnn.synth.glyphs import EM, Face, Mask, dilate, erode, face, moved, paste, positions
 
 Generator = np.random.Generator
 
@@ -254,6 +254,12 @@ def _neighbours(
 def _layers(canvas: Mask, rng: Generator, difficulty: float) -> tuple[Mask, Mask | None]:
     """The letters, and perhaps what lies beneath them: border, shadow or the letters' sides."""
     kind = rng.random()
+    if kind < 0.03 * difficulty:  # an inset: the border lies within the letters
+        inner = erode(canvas, 1)
+        if 5 * int(inner.sum()) > 2 * int(
+            canvas.sum()
+        ):  # not of thin letters: nothing would be left
+            return inner, canvas
     if kind < 0.12 * difficulty:
         return canvas, dilate(canvas, 1 if rng.random() < 0.6 else 3)
     if kind < 0.22 * difficulty:

@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ TASKS: dict[str, dict[str, Any]] = {
         "batch_size": 32, "warmup_samples": 60_000,
     },
 }  # fmt: skip
+_PAPER = {"optimizer": "adadelta", "lr": 1.0, "warmup_steps": 1, "decay_steps": 1}
+#: How it is learned: the settings of a recipe for each task, over those of the task.
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "modern": {"text": {}, "music": {}},
+    # Section 3.2: ADADELTA, images of 100 x 32; the network of the authors' released code.
+    "paper": {
+        "text": _PAPER | {"preset": "vgg-bilstm", "fixed_width": 100, "output_dir": "runs/paper"},
+        "music": _PAPER | {"preset": "table1-music", "output_dir": "runs/paper-music"},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,10 @@ class TrainConfig:
 
     Attributes:
         task: a name of `TASKS`: what the synthesis draws, words or music.
+        recipe: a name of `RECIPES`. Like `task`, it only chooses the settings that `of` and `load`
+            begin with.
         preset: a name of `crnn.model.PRESETS`.
+        model: what of the preset's description is other, as `ModelConfig.changed` takes it.
         charset: a name of `Charset.named`.
         output_dir: where checkpoints, the log and this configuration go.
         optimizer: ``"adamw"``, or ``"adadelta"`` (rho 0.9, the paper's).
@@ -51,6 +65,7 @@ class TrainConfig:
         ema_decay: what the running average of the weights keeps of itself at each step, such as
             0.999; that average is then validated and exported. 0: none.
         amp: convolutions in bfloat16.
+        compile: compile the network for training (torch.compile); pays on GPUs, in long runs.
         seed: of weights and samples.
         workers: processes that draw images; 0 draws in the training process.
         threads: of torch; 0 leaves its default.
@@ -73,7 +88,9 @@ class TrainConfig:
     """
 
     task: str = "text"
+    recipe: str = "modern"
     preset: str = "small"
+    model: dict[str, Any] = field(default_factory=dict)
     charset: str = "36"
     output_dir: str = "runs/small"
     optimizer: str = "adamw"
@@ -90,6 +107,7 @@ class TrainConfig:
     clip_norm: float = 5.0
     ema_decay: float = 0.0
     amp: bool = False
+    compile: bool = False
     seed: int = 0
     workers: int = 1
     threads: int = 0
@@ -117,6 +135,10 @@ class TrainConfig:
         if self.task not in TASKS:
             raise ValueError(
                 f"TrainConfig: task must be one of {', '.join(TASKS)}, got {self.task!r}"
+            )
+        if self.recipe not in RECIPES:
+            raise ValueError(
+                f"TrainConfig: recipe must be one of {', '.join(RECIPES)}, got {self.recipe!r}"
             )
         if self.optimizer not in ("adamw", "adadelta"):
             raise ValueError(
@@ -146,34 +168,87 @@ class TrainConfig:
 
     def save(self, path: Path) -> None:
         """Write the configuration as TOML, which `load` reads."""
-        lines = [
-            f"{name} = {json.dumps(value, ensure_ascii=False)}\n"  # also TOML, for these types
-            for name, value in dataclasses.asdict(self).items()
-        ]
-        path.write_text("".join(lines), encoding="utf-8")
+        path.write_text("".join(_toml(dataclasses.asdict(self))), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path, **overrides: Any) -> TrainConfig:
-        """The configuration of a TOML file, some of its values replaced.
+    def of(cls, values: Mapping[str, Any], source: str = "the settings") -> TrainConfig:
+        """The configuration of the task and the recipe that `values` name, with the rest of them.
+
+        Raises:
+            ValueError: a name is unknown or a value of the wrong type; `source` says whose.
+        """
+        checked = _checked(values, source)
+        task, recipe = checked.get("task", cls.task), checked.get("recipe", cls.recipe)
+        # Unknown names have no settings; they are refused with the rest.
+        settings = TASKS.get(task, {}) | RECIPES.get(recipe, {}).get(task, {})
+        return cls(**settings | checked)
+
+    @classmethod
+    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
+        """The configuration of a TOML file, some of its values replaced, as `of` makes it.
 
         Raises:
             ValueError: it is no TOML, a name is unknown or a value of the wrong type.
             OSError: it cannot be read.
         """
-        if sys.version_info < (3, 11):
-            import tomli as tomllib
-        else:
-            import tomllib
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
             raise ValueError(f"TrainConfig: {path} must be TOML, got {error}") from error
-        return cls(**_checked(values | overrides, str(path)))
+        return cls.of(merged(parse_toml(text, str(path)), overrides or {}), str(path))
 
 
-def _checked(values: dict[str, Any], source: str) -> dict[str, Any]:
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """The values of TOML; ValueError names `source`, where it came from."""
+    if sys.version_info < (3, 11):
+        import tomli as tomllib
+    else:
+        import tomllib
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"TrainConfig: {source} must be TOML, got {error}") from error
+    return values
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """The nested value of ``name=value``; what is no TOML value is taken as a string.
+
+    >>> parse_override("model.hidden=256"), parse_override("output_dir=runs/mine")
+    ({'model': {'hidden': 256}}, {'output_dir': 'runs/mine'})
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"TrainConfig: override must be name=value, got {text!r}")
+    try:
+        return parse_toml(text, "")
+    except ValueError:
+        return parse_toml(f"{name} = {json.dumps(value, ensure_ascii=False)}", f"override {text!r}")
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`, table by table."""
+    both = dict(values)
+    for name, change in changes.items():
+        old = both.get(name)
+        both[name] = (
+            merged(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
+        )
+    return both
+
+
+def _toml(values: Mapping[str, Any], table: str = "") -> Iterator[str]:
+    """Lines of TOML, the names of a table's values dotted."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _toml(value, f"{table}{name}.")
+        else:  # JSON is also TOML, for these types
+            yield f"{table}{name} = {json.dumps(value, ensure_ascii=False)}\n"
+
+
+def _checked(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """`values` with the types of the fields; ValueError names what is none of them."""
-    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    defaults = dataclasses.asdict(TrainConfig())
     checked = {}
     for name, value in values.items():
         if name not in defaults:

@@ -50,7 +50,8 @@ class Trainer:
         resume: continue from the state in ``config.output_dir`` if there is one.
 
     Raises:
-        ValueError: the preset or charset is unknown, or the state belongs to another model.
+        ValueError: the preset or charset is unknown, the network impossible, or the state belongs
+            to another model.
     """
 
     def __init__(self, config: TrainConfig, resume: bool = False) -> None:
@@ -68,7 +69,8 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        model = CRNN(PRESETS[config.preset], self.charset.num_classes)
+        network = PRESETS[config.preset].changed(config.model)
+        model = CRNN(network, self.charset.num_classes)
         if config.init:
             _start_from(model, config.init)
         model = model.to(self.device)
@@ -88,6 +90,8 @@ class Trainer:
         if resume and (self.output_dir / STATE).exists():
             self._load_state()
         self.network = self.ranks.wrap(self.model)
+        if config.compile:  # reading keeps to self.model: its images have too many shapes
+            self.network = torch.compile(self.network)  # type: ignore[assignment]
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.config
@@ -314,8 +318,9 @@ class Trainer:
     def _load_state(self) -> None:
         # weights_only: a training state may come from elsewhere, and must not run code.
         state = torch.load(self.output_dir / STATE, map_location=self.device, weights_only=True)
-        for name in ("preset", "charset", "optimizer"):
-            before, now = state["config"][name], getattr(self.config, name)
+        for name in ("preset", "model", "charset", "optimizer"):
+            # States from before there was `model` have none.
+            before, now = state["config"].get(name, {}), getattr(self.config, name)
             if before != now:
                 raise ValueError(
                     f"Trainer: {name} must be that of the state, {before!r}, got {now!r}"

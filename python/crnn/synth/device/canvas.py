@@ -81,6 +81,11 @@ def draw_canvases(
         others = glyphs.draw(lines, height, width, 2).float().div_(255)
         whole = torch.maximum(canvas.index_select(0, steps["lined"]), others)
         canvas.index_copy_(0, steps["lined"], whole)
+    if "inset" in steps:  # the border that follows grows the letters again
+        whole = canvas.index_select(0, steps["inset"])
+        inner = 1 - _dilate(1 - whole, 1)
+        kept = 5 * inner.sum((1, 2), keepdim=True) > 2 * whole.sum((1, 2), keepdim=True)
+        canvas.index_copy_(0, steps["inset"], torch.where(kept, inner, whole))
     return canvas
 
 

@@ -29,7 +29,8 @@ def draw_layers(layout: Layout, rng: Generator, difficulty: Floats) -> Numbers:
     bold = np.select([weight < 0.07, weight < 0.10], [1.0, 2.0], 0.0)
     outline = (weight >= 0.10) & (weight < 0.10 + 0.02 * difficulty)
     underline = rng.random(count) < 0.03
-    border = np.where(rng.random(count) < 0.6, 1.0, 3.0) * (kind < 0.12 * difficulty)
+    inset = kind < 0.03 * difficulty  # a border within the letters instead of around them
+    border = np.where(inset | (rng.random(count) < 0.6), 1.0, 3.0) * (kind < 0.12 * difficulty)
     shadow = (kind >= 0.12 * difficulty) & (kind < 0.22 * difficulty)
     solid = (kind >= 0.22 * difficulty) & (kind < 0.34 * difficulty)  # letters seen from the side
     angle = rng.uniform(0, 2 * np.pi, count)
@@ -44,6 +45,7 @@ def draw_layers(layout: Layout, rng: Generator, difficulty: Floats) -> Numbers:
         "under_thick": underline * rng.integers(1, 4, count).astype(np.float64),
         "box_width": width,
         "box_height": height,
+        "inset": inset.astype(np.float64),
         "border": border,
         "side_steps": shadow + solid * rng.integers(2, 8, count).astype(np.float64),
         "side_x": np.where(shadow, moved[0], np.cos(angle)),

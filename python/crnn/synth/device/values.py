@@ -98,6 +98,7 @@ def steps_of(sketch: Sketch) -> dict[str, NDArray[np.int64]]:
         "bolder": n["bold"] > 1,
         "outline": n["outline"] > 0,
         "underline": n["under_thick"] > 0,
+        "inset": n["inset"] > 0,
         "border": n["border"] > 0,
         "wide_border": n["border"] > 1,
         "side": n["side_steps"] > 0,

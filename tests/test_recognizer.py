@@ -202,7 +202,13 @@ def test_align_places_a_given_text(reader: Recognizer, tmp_path: Path) -> None:
     assert 0.0 <= bound.confidence < free.confidence
     edges = [edge for s in bound.symbols for edge in s.frames]
     assert edges == sorted(edges)
-    assert reader.read(path, lexicon=["hedge"]) == bound
+    assert reader.read(path, lexicon=["hedge"]) == dataclasses.replace(bound, posterior=1.0)
+    both = reader.read(path, lexicon=["hedge", free.text])
+    assert (both.text, both.confidence) == (free.text, free.confidence)
+    share = free.confidence / (free.confidence + bound.confidence)
+    assert both.posterior == pytest.approx(share, abs=0.011)
+    assert free.posterior is None
+    assert reader.read(path, lexicon=["hedge"], method="beam").posterior is None
     empty = reader.align(path, "")
     assert (empty.text, empty.symbols, empty.error) == ("", (), None)
 
@@ -225,7 +231,8 @@ def test_json(reader: Recognizer) -> None:
     reading = reader.read(picture(3), alternatives=1)
     fields = json.loads(reading.to_json())
     assert fields == reading.to_dict()
-    assert set(fields) == {"source", "text", "confidence", "symbols", "error", "accepted"}
+    names = {"source", "text", "confidence", "symbols", "posterior", "error", "accepted"}
+    assert set(fields) == names
     symbol = reading.symbols[0]
     (other,) = symbol.alternatives
     assert fields["symbols"][0] == {

@@ -59,6 +59,9 @@ class Reading:
         confidence: p(text | image) by equation 1, the sum over all paths that collapse to `text`:
             exact, in [0, 1], for the empty text too.
         symbols: the symbols of `text`, from left to right.
+        posterior: p(text | image) among the words of the lexicon, where one was given (not for
+            "beam"): the chance that the word is right if the lexicon holds the right one. At most
+            0.01 below the exact value, see `crnn_ext.Lexicon.decode`; 0 where no word was found.
         error: why the image could not be read; then `text` is empty and `confidence` 0.
         accepted: whether it was read with at least the confidence that was asked for.
     """
@@ -67,6 +70,7 @@ class Reading:
     text: str = ""
     confidence: float = 0.0
     symbols: tuple[Symbol, ...] = ()
+    posterior: float | None = None
     error: str | None = None
     accepted: bool = True
 

@@ -21,7 +21,7 @@ from crnn.images import ImageError, Prepared, Source
 from crnn.pretrained import model_file
 from crnn.reading import Alternative, Reading, Symbol
 from crnn.sources import expand, is_folder, is_several
-from crnn.transcription import Beam, Method, Transcriber, Transcript, make_lexicon
+from crnn.transcription import Beam, Decoded, Method, Transcriber, Transcript, make_lexicon
 
 __all__ = ["Alternative", "Reading", "Recognizer", "Symbol"]
 
@@ -256,9 +256,9 @@ class Recognizer:
         log_probs, (sound,) = transcriber.log_probs(logits, lengths)
         if not sound:
             raise ImageError(f"read: logits of {name} must be finite, got NaN or inf")
-        labels = transcriber.labels(log_probs, lengths)[0] if labels is None else labels
-        (transcript,) = transcriber.place([labels], log_probs, lengths)
-        if not transcript.alignment.spans and labels:
+        decoded = transcriber.decode(log_probs, lengths) if labels is None else [Decoded(labels)]
+        (transcript,) = transcriber.place(decoded, log_probs, lengths)
+        if not transcript.alignment.spans and decoded[0].labels:
             frames = f"the {len(log_probs)} frames of {name}"
             raise ValueError(f"align: text must be possible in {frames}, got {text!r}")
         return log_probs[:, 0], transcript
@@ -332,7 +332,7 @@ class Recognizer:
             for i, label in enumerate(transcript.labels)
         )
         text = self.charset.decode(transcript.labels)
-        return Reading(name, text, transcript.probability, symbols)
+        return Reading(name, text, transcript.probability, symbols, transcript.posterior)
 
     def _alternative(self, label: int, probability: float) -> Alternative:
         none = label == self.charset.blank

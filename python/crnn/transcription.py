@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,6 +22,13 @@ Method: TypeAlias = crnn_ext.LexiconMethod | Literal["beam"]
 _SAVED = b"CRNNLEX\0"  # how a file of `crnn_ext.Lexicon.save` begins
 
 
+class Decoded(NamedTuple):
+    """The classes read in one sample, and their probability among the lexicon's words."""
+
+    labels: list[int]
+    posterior: float | None = None
+
+
 @dataclass(frozen=True)
 class Transcript:
     """What was read in one sample.
@@ -32,12 +39,14 @@ class Transcript:
         confidences: of each label, its probability if all others are right.
         alternatives: for each label the most probable other classes in its place, best first,
             and their probabilities; the blank stands for no label there.
+        posterior: p(labels | y) among the words of the lexicon; None without one.
     """
 
     labels: list[int]
     alignment: crnn_ext.Alignment
     confidences: list[float]
     alternatives: list[list[tuple[int, float]]]
+    posterior: float | None = None
 
     @property
     def probability(self) -> float:
@@ -134,22 +143,19 @@ class Transcriber:
             A transcript of each sample; None where a frame holds NaN or infinity.
         """
         log_probs, sound = self.log_probs(logits, lengths)
-        transcripts = self.place(self.labels(log_probs, lengths), log_probs, lengths)
+        transcripts = self.place(self.decode(log_probs, lengths), log_probs, lengths)
         return [t if ok else None for t, ok in zip(transcripts, sound, strict=True)]
 
-    def labels(self, log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
-        """The classes read in each sample of ``log_probs [T, N, C]``."""
+    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[Decoded]:
+        """What is read in each sample of ``log_probs [T, N, C]``."""
         if self.method == "beam":
             beams = self.beam.decode(self.charset, self.lexicon, log_probs, lengths)
-            return [result.labels for result in beams]
+            return [Decoded(result.labels) for result in beams]
         if self.lexicon is None:
             greedy = crnn_ext.greedy_decode(log_probs, lengths, self.charset.blank)
-            return [result.labels for result in greedy]
-        # The word alone is wanted: "exact" need not search on for its posterior.
-        words = self.lexicon.decode(
-            log_probs, lengths, self.method, delta=self.delta, tolerance=None
-        )
-        return [result.labels for result in words]
+            return [Decoded(result.labels) for result in greedy]
+        words = self.lexicon.decode(log_probs, lengths, self.method, delta=self.delta)
+        return [Decoded(result.labels, result.posterior) for result in words]
 
     def log_probs(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, list[bool]]:
         """``[T, N, C]`` log-probabilities, and whether each sample's frames are all finite.
@@ -161,17 +167,19 @@ class Transcriber:
         logits = logits.masked_fill(~sound[:, None], 0.0) / self.temperature
         return logits.log_softmax(2), sound.tolist()
 
-    def place(
-        self, labels: list[list[int]], log_probs: Tensor, lengths: Tensor
-    ) -> list[Transcript]:
+    def place(self, decoded: list[Decoded], log_probs: Tensor, lengths: Tensor) -> list[Transcript]:
         """The transcript of each sample that is to read the given labels."""
         blank = self.charset.blank
+        labels = [item.labels for item in decoded]
         alignments = crnn_ext.align(log_probs, labels, lengths, blank)
         replaced = crnn_ext.replacement_log_probs(log_probs, labels, lengths, blank)
         return [
-            Transcript(label, alignment, *self._choices(label, scores.softmax(1)))
-            for label, alignment, scores in zip(labels, alignments, replaced, strict=True)
-        ]
+            Transcript(
+                item.labels, alignment, *self._choices(item.labels, scores.softmax(1)),
+                item.posterior,
+            )
+            for item, alignment, scores in zip(decoded, alignments, replaced, strict=True)
+        ]  # fmt: skip
 
     def _choices(
         self, label: list[int], choices: Tensor

@@ -220,7 +220,7 @@ def _transcribe(
     logits: Tensor,
     lengths: Tensor,
 ) -> list[tuple[str, float]]:
-    """Text and probability of each sample."""
+    """Text and probability of each sample; with a lexicon, that among its words."""
     if not len(logits):
         return [("", 0.0) for _ in batch]
     charset = recognizer.charset
@@ -247,6 +247,5 @@ def _decode(
     if search.method == "beam":
         beams = search.beam.decode(charset, lexicon, log_probs, lengths)
         return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in beams]
-    # The word alone is wanted: "exact" need not search on for its posterior or a runner-up.
-    results = lexicon.decode(log_probs, lengths, search.method, delta=search.delta, tolerance=None)
-    return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in results]
+    results = lexicon.decode(log_probs, lengths, search.method, delta=search.delta)
+    return [(charset.decode(r.labels), r.posterior) for r in results]

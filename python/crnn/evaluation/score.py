@@ -26,7 +26,8 @@ class Outcome:
         label: as stored.
         reading: as read.
         truth, text: both as the protocol compares them.
-        confidence: p(reading | image).
+        confidence: p(reading | image), among all texts, or among the words of a lexicon. Where
+            a model tells cases apart it is that of one spelling, whatever the protocol folds.
         error: why the image could not be read, or None; it then counts as wrong.
         covered: whether the lexicon holds the truth; True without a lexicon.
     """

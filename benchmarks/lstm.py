@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import crnn_ext
 from benchmarks import gpu, lstm_gpu
@@ -25,7 +24,6 @@ from benchmarks.speed import compare, parse, parser
 
 FEATURES, HIDDEN = 512, 256
 MAX_ERROR = 2e-6  # of crnn_ext; above this no time is worth printing
-Layer = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -74,25 +72,9 @@ def make_inputs(case: Case) -> Inputs:
     )
 
 
-def layer(module: nn.Module, inputs: Inputs) -> Layer:
-    """x to the padded output, the way a user of that module would."""
-    lengths = inputs.lengths
-    if lengths is None:
-        return lambda x: module(x)[0]
-    if isinstance(module, crnn_ext.LSTM):
-        return lambda x: module(x, lengths=lengths)[0]
-
-    def packed(x: Tensor) -> Tensor:
-        y, _ = module(pack_padded_sequence(x, lengths, enforce_sorted=False))
-        padded: Tensor = pad_packed_sequence(y, total_length=len(x))[0]
-        return padded
-
-    return packed
-
-
 def gradients(module: nn.Module, inputs: Inputs, x: Tensor) -> list[Tensor]:
     """Of x and of all parameters."""
-    y = layer(module, inputs)(x)
+    y = lstm_gpu.layer(module, inputs.lengths)(x)
     return list(torch.autograd.grad(y, [x, *module.parameters()], inputs.dy.to(x.dtype)))
 
 
@@ -102,7 +84,7 @@ def errors(case: Case, inputs: Inputs) -> dict[str, float]:
     def outcome(module: nn.Module, x: Tensor) -> list[Tensor]:
         if case.mode == "train":
             return gradients(module, inputs, x.requires_grad_())
-        return [layer(module, inputs)(x).detach()]
+        return [lstm_gpu.layer(module, inputs.lengths)(x).detach()]
 
     expected = outcome(inputs.exact, inputs.x.double())
     result = {}
@@ -121,7 +103,7 @@ def timed(case: Case, inputs: Inputs, module: nn.Module) -> Callable[[], object]
     if case.mode == "train":
         x = inputs.x.clone().requires_grad_()
         return lambda: gradients(module, inputs, x)
-    run = torch.no_grad()(layer(module, inputs))
+    run = torch.no_grad()(lstm_gpu.layer(module, inputs.lengths))
     return lambda: run(inputs.x)
 
 

@@ -112,13 +112,12 @@ def make_inputs(case: Case, device: str) -> Inputs:
     )
 
 
-def layer(module: nn.Module, inputs: Inputs) -> Callable[[Tensor], Tensor]:
-    """x to the padded output, the way a user of that module would."""
-    lengths = inputs.lengths
+def layer(module: nn.Module, lengths: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """x to the padded output, the way a user of that module would; lengths are on the CPU."""
     if lengths is None:
         return lambda x: module(x)[0]
     if isinstance(module, crnn_ext.LSTM):
-        on_device = lengths.to(inputs.dy.device)
+        on_device = lengths.to(next(module.parameters()).device)
         return lambda x: module(x, lengths=on_device)[0]
 
     def packed(x: Tensor) -> Tensor:
@@ -131,7 +130,7 @@ def layer(module: nn.Module, inputs: Inputs) -> Callable[[Tensor], Tensor]:
 
 def make_call(case: Case, inputs: Inputs, module: nn.Module, x: Tensor) -> gpu.Call:
     """What is timed, on one input set; returns the tensors it made."""
-    run = layer(module, inputs)
+    run = layer(module, inputs.lengths)
     if case.mode == "infer":
         return torch.no_grad()(lambda: [run(x)])
     x = x.clone().requires_grad_()

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from crnn_ext import _C, _cuda, _lstm_cuda
 from crnn_ext._check import fail
-
-Saved = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+from crnn_ext._lstm_cuda import Gradients, Saved
 
 
 def check_lengths(op: str, lengths: Tensor, T: int) -> None:

@@ -7,7 +7,7 @@ import itertools
 import os
 import typing
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any, TypeAlias, overload
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, overload
 
 import torch
 from numpy.typing import NDArray
@@ -23,10 +23,27 @@ from crnn.reading import Alternative, Reading, Symbol
 from crnn.sources import expand, is_folder, is_several
 from crnn.transcription import Beam, Decoded, Method, Transcriber, Transcript, make_lexicon
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # in typing from Python 3.11
+
 __all__ = ["Alternative", "Reading", "Recognizer", "Symbol"]
 
 _Pathlike: TypeAlias = "str | os.PathLike[str]"
 _Words: TypeAlias = "crnn_ext.Lexicon | str | os.PathLike[str] | Iterable[str] | None"
+
+
+class _Options(TypedDict, total=False):
+    """The options of `Recognizer.read`."""
+
+    batch_size: int
+    lexicon: _Words
+    method: Method
+    delta: int
+    beam: Beam | None
+    alternatives: int
+    min_confidence: float
+    strict: bool | None
+
 
 # Images are gathered so many batches at a time, sorted by width, and read in batches that hold
 # little padding. This bounds the memory that a large folder takes.
@@ -75,43 +92,19 @@ class Recognizer:
     def read(  # type: ignore[overload-overlap]
         self,
         source: bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any],
-        *,
-        batch_size: int = ...,
-        lexicon: _Words = ...,
-        method: Method = ...,
-        delta: int = ...,
-        beam: Beam | None = ...,
-        alternatives: int = ...,
-        min_confidence: float = ...,
-        strict: bool | None = ...,
+        **options: Unpack[_Options],
     ) -> Reading: ...
     @overload
     def read(  # type: ignore[overload-overlap]
         self,
         source: _Pathlike,
-        *,
-        batch_size: int = ...,
-        lexicon: _Words = ...,
-        method: Method = ...,
-        delta: int = ...,
-        beam: Beam | None = ...,
-        alternatives: int = ...,
-        min_confidence: float = ...,
-        strict: bool | None = ...,
+        **options: Unpack[_Options],
     ) -> Reading | Any: ...
     @overload
     def read(
         self,
         source: Iterable[Source],
-        *,
-        batch_size: int = ...,
-        lexicon: _Words = ...,
-        method: Method = ...,
-        delta: int = ...,
-        beam: Beam | None = ...,
-        alternatives: int = ...,
-        min_confidence: float = ...,
-        strict: bool | None = ...,
+        **options: Unpack[_Options],
     ) -> list[Reading]: ...
     def read(
         self,

@@ -158,15 +158,18 @@ def test_a_lexicon_file(model: str, photos: Path, capsys: pytest.CaptureFixture[
     Path("words.txt").write_text("Head\nfeed\nzoo\n")
     assert main(["read", str(photos), "--model", model, "--lexicon", "words.txt"]) == 0
     expected, warning = capsys.readouterr()
-    assert main(["lexicon", "build", "words.txt", "words.lexicon", "--model", model]) == 0
+    assert main(["lexicon", "build", "words.txt", "-o", "words.lexicon", "--model", model]) == 0
     out, err = capsys.readouterr()
     assert re.fullmatch(r"words.lexicon: 2 words, 0.0 MB, built in \d+.\d\d s\n", out)
     assert err == warning
     assert main(["read", str(photos), "--model", model, "--lexicon", "words.lexicon"]) == 0
     assert capsys.readouterr() == (expected, "")
     for arguments, message in [
-        (["lexicon", "build", "none.txt", "x"], "crnn: read: lexicon must be a readable file"),
-        (["lexicon", "build", "words.txt", "no/x"], "crnn: lexicon: no/x must be writable"),
+        (
+            ["lexicon", "build", "none.txt", "-o", "x"],
+            "crnn: read: lexicon must be a readable file",
+        ),
+        (["lexicon", "build", "words.txt", "-o", "no/x"], "crnn: lexicon: no/x must be writable"),
     ]:
         assert main([*arguments, "--model", model]) == 2
         assert capsys.readouterr().err.startswith(message)

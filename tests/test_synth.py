@@ -201,6 +201,9 @@ def test_no_words_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(ValueError, match="load_words: paths must hold words, got none"):
         load_words([tmp_path / "empty.txt"])
+    (tmp_path / "binary.txt").write_bytes(b"word\n\0\xff")
+    with pytest.raises(ValueError, match=r"paths must be text, got a binary file, .*binary\.txt"):
+        load_words([tmp_path / "binary.txt"])
 
 
 def test_fonts_are_found_and_judged(

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     written = parser.add_mutually_exclusive_group()
-    written.add_argument("--output", metavar="FILE", type=Path, help="new file for the model")
+    written.add_argument("-o", "--output", metavar="FILE", type=Path, help="new file for the model")
     written.add_argument("--in-place", action="store_true", help="write into MODEL itself")
     drawn = parser.add_argument_group("synthetic images, as crnn synth draws them")
     drawn.add_argument(

@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     report.add_argument("--sheet", metavar="FILE", help="picture of the most confident errors")
     report.add_argument("--compare", metavar="MODEL_OR_RUN", help="McNemar's test against another")
-    report.add_argument("--output", metavar="FILE", help="save all readings, for --compare")
+    report.add_argument("-o", "--output", metavar="FILE", help="save all readings, for --compare")
     report.add_argument("--json", action="store_true", help="one JSON object per data set")
     paper = parser.add_argument_group("the paper's").add_mutually_exclusive_group()
     paper.add_argument(

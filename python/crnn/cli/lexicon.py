@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from crnn_ext import Lexicon
 
 EXAMPLES = """\
-  crnn lexicon build words.txt words.lexicon
-  crnn lexicon build noten.txt noten.lexicon --model runs/music/model.safetensors
+  crnn lexicon build words.txt -o words.lexicon
+  crnn lexicon build noten.txt -o noten.lexicon --model runs/music/model.safetensors
   crnn lexicon bench words.txt                        on made-up posteriors of its words
   crnn lexicon bench words.txt --data SVT/ --plot figure4.png
   crnn lexicon bench words.lexicon --images photos/
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     build = verbs.add_parser("build", help="write a lexicon file")
     build.add_argument("words", type=Path, help="UTF-8 file, a word a line")
-    build.add_argument("lexicon", type=Path, help="file to write")
+    build.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="file to write"
+    )
     build.set_defaults(verb_run=_build)
     bench = verbs.add_parser("bench", help="measure each search: recall, accuracy, time")
     bench.add_argument(
@@ -86,16 +88,14 @@ def _build(args: argparse.Namespace) -> int:
         begin = time.perf_counter()
         lexicon = recognizer.lexicon(args.words)
         seconds = time.perf_counter() - begin
-        lexicon.save(args.lexicon)
+        lexicon.save(args.output)
     except ValueError as error:
         raise CommandError(error) from error
     except OSError as error:
-        raise CommandError(
-            f"lexicon: {args.lexicon} must be writable ({error.strerror})"
-        ) from error
+        raise CommandError(f"lexicon: {args.output} must be writable ({error.strerror})") from error
     _report_skipped(args.words, lexicon)
-    megabytes = args.lexicon.stat().st_size / 1e6
-    print(f"{args.lexicon}: {len(lexicon)} words, {megabytes:.1f} MB, built in {seconds:.2f} s")
+    megabytes = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {len(lexicon)} words, {megabytes:.1f} MB, built in {seconds:.2f} s")
     return 0
 
 

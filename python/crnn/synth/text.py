@@ -29,8 +29,8 @@ def load_words(paths: Sequence[str | Path] = ()) -> dict[str, float]:
         in however many of them it is.
 
     Raises:
-        ValueError: no file was given and none of `WORD_FILES` exists, no word was found, or a
-            weight is none.
+        ValueError: no file was given and none of `WORD_FILES` exists, a file is no text, no word
+            was found, or a weight is none.
     """
     files = [Path(p) for p in paths] or [p for p in map(Path, WORD_FILES) if p.exists()][:1]
     if not files:
@@ -40,7 +40,11 @@ def load_words(paths: Sequence[str | Path] = ()) -> dict[str, float]:
     plain: dict[str, float] = {}
     weighted: dict[str, float] = {}
     for file in files:
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        # Dictionaries come in many encodings; words that are not ASCII are left out anyway.
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if "\0" in text:
+            raise ValueError(f"load_words: paths must be text, got a binary file, {file}")
+        for line in text.splitlines():
             entry, tab, weight = line.partition("\t")
             word = entry.split("/")[0].strip()
             if 1 < len(word) <= MAX_SYMBOLS and word.isascii() and word.replace("'", "").isalnum():

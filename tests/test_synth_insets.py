@@ -45,7 +45,7 @@ def test_a_letter_is_shrunk_from_all_sides() -> None:
 def test_an_inset_keeps_the_outline_and_spares_thin_letters(thickness: int, inset: bool) -> None:
     mask = letter(thickness)
     rng: Any = Certain(0.01)
-    fill, edge = _layers(mask, rng, difficulty=1.0)
+    fill, edge, _ = _layers(mask, rng, difficulty=1.0)
     assert edge is not None
     assert np.array_equal(fill, erode(mask, 1) if inset else mask)
     assert np.array_equal(edge, mask) == inset
@@ -73,7 +73,7 @@ def test_composed_insets_are_those_of_the_renderer(
     for before, after, edge in zip(*canvases, edges, strict=True):
         mask, inner = before.mul(255).round().byte().numpy(), after.mul(255).round().byte().numpy()
         rng: Any = Certain(0.01)
-        fill, _ = _layers(mask, rng, difficulty=1.0)
+        fill, *_ = _layers(mask, rng, difficulty=1.0)
         assert np.array_equal(inner, fill)
         assert inner.any()
         assert (edge >= after).all()

@@ -31,6 +31,7 @@ class _Drawing:
 
     fill: Mask
     edge: Mask | None  # border, shadow or side of the letters, beneath `fill`
+    raised: bool  # whether that is a shadow or side
     box: tuple[int, int, int, int]  # of the word's own ink
     margins: NDArray[np.float64]  # left, top, right, bottom: what the crop keeps around it
 
@@ -98,8 +99,8 @@ class Renderer:
             y = min(canvas.shape[0] - 4, box[3] + int(rng.integers(1, 4)))
             canvas[y : y + int(rng.integers(1, 4)), box[0] : box[2]] = 255
         _neighbours(canvas, font, box, margins, spacing, rng, difficulty)
-        fill, edge = _layers(canvas, rng, difficulty)
-        return _Drawing(fill, edge, box, margins)
+        fill, edge, raised = _layers(canvas, rng, difficulty)
+        return _Drawing(fill, edge, raised, box, margins)
 
     def _colour(
         self, drawing: _Drawing, view: View, rng: Generator, difficulty: float
@@ -107,7 +108,7 @@ class Renderer:
         """Background, then border or shadow, then text, each with its own texture.
 
         Returns:
-            the image, and the contrast between text and background in it.
+            the image, and the contrast in it between background and text, or what shows the text.
         """
         fill = view.warp(drawing.fill)
         shape = fill.shape
@@ -128,6 +129,11 @@ class Renderer:
             side = float(np.clip(rng.normal(paper + (paper - ink) * 0.6, 0.35), 0, 1))
             if rng.random() < 0.35:  # as a shadow or a lit side: between the two
                 side = paper + (ink - paper) * rng.uniform(-0.3, 0.6)
+            if drawing.raised and rng.random() < 0.3 * difficulty:
+                # Letters of the wall's own tone: only their sides and shadows show them.
+                ink = paper + 0.3 * (ink - paper)
+                contrast = rng.uniform(0.2, 0.6)
+                side = paper - contrast if paper > contrast else paper + contrast
             image = image + (side - image) * edge
         inked = ink + self._texture(shape, rng, 0.5 * roughness * rng.beta(1, 5))
         if rng.random() < 0.05 * difficulty:  # a second colour from some column on
@@ -251,28 +257,28 @@ def _neighbours(
         margins[1 if above else 3] = gap + height * rng.uniform(0.0, 0.35)
 
 
-def _layers(canvas: Mask, rng: Generator, difficulty: float) -> tuple[Mask, Mask | None]:
-    """The letters, and perhaps what lies beneath them: border, shadow or the letters' sides."""
+def _layers(canvas: Mask, rng: Generator, difficulty: float) -> tuple[Mask, Mask | None, bool]:
+    """The letters, perhaps what lies beneath them, and whether that is a shadow or their sides."""
     kind = rng.random()
     if kind < 0.03 * difficulty:  # an inset: the border lies within the letters
         inner = erode(canvas, 1)
         if 5 * int(inner.sum()) > 2 * int(
             canvas.sum()
         ):  # not of thin letters: nothing would be left
-            return inner, canvas
+            return inner, canvas, False
     if kind < 0.12 * difficulty:
-        return canvas, dilate(canvas, 1 if rng.random() < 0.6 else 3)
+        return canvas, dilate(canvas, 1 if rng.random() < 0.6 else 3), False
     if kind < 0.22 * difficulty:
         dx, dy = (int(v) for v in rng.integers(-5, 6, 2))
-        return canvas, moved(canvas, dx, dy)
+        return canvas, moved(canvas, dx, dy), True
     if kind < 0.34 * difficulty:  # solid letters, seen from the side
         dx, dy = rng.normal(0, 1, 2)
         norm = float(np.hypot(dx, dy)) or 1.0
         edge = canvas
         for step in range(1, int(rng.integers(3, 9))):
             edge = np.maximum(edge, moved(canvas, round(dx / norm * step), round(dy / norm * step)))
-        return canvas, edge
-    return canvas, None
+        return canvas, edge, True
+    return canvas, None, False
 
 
 def _panel(drawing: _Drawing, rng: Generator) -> Mask:

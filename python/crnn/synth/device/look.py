@@ -60,12 +60,17 @@ def draw_layers(layout: Layout, rng: Generator, difficulty: Floats) -> Numbers:
 
 
 def draw_colours(
-    size: Floats, photographs: NDArray[np.int64], rng: Generator, difficulty: Floats
+    size: Floats,
+    raised: NDArray[np.bool_],
+    photographs: NDArray[np.int64],
+    rng: Generator,
+    difficulty: Floats,
 ) -> Numbers:
     """Grey levels, textures and light.
 
     Args:
         size: ``[2, N]``, width and height of the crops in pixels.
+        raised: ``[N]``, whether the letters have sides or a shadow.
         photographs: ``[P, 2]``, height and width of each.
         rng: the source of all chance.
         difficulty: ``[N]``.
@@ -84,12 +89,18 @@ def draw_colours(
     rough = contrast * difficulty
     side = np.clip(rng.normal(paper + (paper - ink) * 0.6, 0.35), 0, 1)
     between = paper + (ink - paper) * rng.uniform(-0.3, 0.6, count)  # a shadow, or a lit side
+    side = np.where(rng.random(count) < 0.35, between, side)
+    # Letters of the wall's own tone: only their sides and shadows show them.
+    hidden = raised & some(0.3)
+    ink = np.where(hidden, paper + 0.3 * (ink - paper), ink)
+    contrast = np.where(hidden, rng.uniform(0.2, 0.6, count), contrast)
+    shown = np.where(paper > contrast, paper - contrast, paper + contrast)
     start = np.floor(rng.random(count) * size[0])
     numbers = {
         "contrast": contrast,
         "paper": paper,
         "ink": ink,
-        "side": np.where(rng.random(count) < 0.35, between, side),
+        "side": np.where(hidden, shown, side),
         "beyond": rng.random(count),
         "second": np.where(some(0.05), (ink - paper) * rng.uniform(-0.5, 0.5, count), 0.0),
         "second_from": start,

@@ -107,7 +107,8 @@ class SketchedWords(Dataset[list[Sketch]]):
         layout = lay_out(self.atlas, [text for text, _ in signs], rng, difficulty)
         numbers, size = draw_views(layout, rng, difficulty)
         numbers |= draw_layers(layout, rng, difficulty)
-        numbers |= draw_colours(size, self.photographs, rng, difficulty)
+        raised = numbers["side_steps"] > 0
+        numbers |= draw_colours(size, raised, self.photographs, rng, difficulty)
         unit = numbers["scale"] * layout.box[1]
         camera, photo = draw_camera(size, unit, numbers["contrast"], rng, difficulty)
         numbers |= camera

@@ -36,13 +36,15 @@ def model_file(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def language_model_file(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
+def language_model_file(
+    name_or_path: str | os.PathLike[str], argument: str = "read: lm"
+) -> Iterator[Path]:
     """The file of a language model, found like `model_file`.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name; the message begins with `argument`.
     """
-    with _file(name_or_path, _LANGUAGE_MODEL, "read: lm") as path:
+    with _file(name_or_path, _LANGUAGE_MODEL, argument) as path:
         yield path
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from crnn_ext import LanguageModel
 
 EXAMPLES = """\
-  crnn lm build book.txt -o english.lm
+  crnn lm build book.txt -o mine.lm
   crnn lm build products.txt -o products.lm --charset 94 --order 7
-  crnn lm score english.lm exit exti
+  crnn lm score english exit exti
 """
 
 _SLOW = 2_000_000  # symbols of different texts that are counted in a second or so
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "line. Unless a space is among them, each word is a text of its own (default: %(default)s)",
     )
     score = verbs.add_parser("score", help="print the probability of texts")
-    score.add_argument("model", help="file of `crnn lm build`")
+    score.add_argument("model", help="english, which comes along, or a file of `crnn lm build`")
     score.add_argument("texts", nargs="+", metavar="TEXT", help="a text, spelt as the model does")
 
 
@@ -101,10 +101,12 @@ def _build(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     from crnn.cli import CommandError
+    from crnn.pretrained import language_model_file
     from crnn_ext import LanguageModel
 
     try:
-        model = LanguageModel.load(args.model)
+        with language_model_file(args.model, "lm: model") as path:
+            model = LanguageModel.load(path)
     except OSError as error:
         raise CommandError(
             f"lm: model must be a readable file, got {args.model} ({error.strerror})"

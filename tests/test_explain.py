@@ -173,8 +173,9 @@ def test_the_command_draws_and_prints(
     [
         (["none.png"], "load: none.png must be an existing file, got none there"),
         (["word.png", "-o", "a.xyz"],
-         "explain: output must end in .png, .svg or .pdf, got a.xyz"),
-        (["word.png", "-o", "a"], "explain: output must end in .png, .svg or .pdf, got a"),
+         "explain: output must end in .png, .svg, .pdf, .jpg or .webp, got a.xyz"),
+        (["word.png", "-o", "a"],
+         "explain: output must end in .png, .svg, .pdf, .jpg or .webp, got a"),
         (["word.png", "-o", "none/a.png"],
          "explain: none/a.png must be writable (No such file or directory)"),
         (["word.png", "--text", "xyz"],

@@ -32,20 +32,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = verbs.add_parser("check", help="find what cannot be learned")
     check.add_argument("data", nargs="+", help="data sets to train on")
     check.add_argument("--test", nargs="+", default=[], metavar="DATA", help="and to test on")
-    check.add_argument("--preset", default="small", help="network (default: %(default)s)")
-    check.add_argument("--charset", default="36", help="36, 62 or 94 (default: %(default)s)")
     check.add_argument(
-        "--fixed-width", type=int, default=0, help="images are stretched to it; 0: in proportion"
+        "--preset", default="small", help="network, as for crnn train (default: %(default)s)"
     )
-    check.add_argument("--examples", type=int, default=3, help="of each finding (%(default)s)")
+    check.add_argument("--charset", default="36", help="36, 62, 94 or music (default: %(default)s)")
+    check.add_argument(
+        "--fixed-width",
+        type=int,
+        default=0,
+        help="columns that images are stretched to; 0: in proportion (default: 0)",
+    )
+    check.add_argument(
+        "--examples", type=int, default=3, help="of each finding (default: %(default)s)"
+    )
     stats = verbs.add_parser("stats", help="count lengths, symbols and sizes")
     stats.add_argument("data", nargs="+", help="data sets")
     for verb in (check, stats):
-        verb.add_argument("--workers", type=int, default=0, help="processes that decode images")
+        verb.add_argument(
+            "--workers",
+            type=int,
+            default=0,
+            help="processes that decode images; 0: none beside this one (default: 0)",
+        )
         verb.add_argument("--json", action="store_true", help="one JSON object per data set")
     convert = verbs.add_parser("convert", help="write LMDB; started again, it continues")
     convert.add_argument("source", help="data set")
-    convert.add_argument("destination", help="the LMDB folder to write")
+    convert.add_argument("destination", help="the LMDB folder to write, NAME.lmdb")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -45,8 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="name of a pretrained model, or a model file")
     parser.add_argument("data", nargs="+", metavar="[NAME=]DATA", help="data sets")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images at a time")
-    parser.add_argument("--task", choices=("text", "music"), default="text", help="what is read")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="images at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--task",
+        choices=("text", "music"),
+        default="text",
+        help="what is read (default: %(default)s)",
+    )
     parser.add_argument(
         "--protocol",
         help="what is scored and how: 36, 62, 94, exact, ic13-1015... (default: 36; music: music)",
@@ -60,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lexicon",
         default="none",
         help="none; 50 or 1k (those that the data set has for each image); image (the smallest of "
-        "them); full (all of those, or all labels); or a file of one word a line",
+        "them); full (all of those, or all labels); or a file of one word a line "
+        "(default: %(default)s)",
     )
     words.add_argument(
         "--method",
@@ -77,8 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--details", action="store_true", help="by length and confidence; confused symbols"
     )
     report.add_argument("--sheet", metavar="FILE", help="picture of the most confident errors")
-    report.add_argument("--compare", metavar="MODEL_OR_RUN", help="McNemar's test against another")
-    report.add_argument("-o", "--output", metavar="FILE", help="save all readings, for --compare")
+    report.add_argument(
+        "--compare",
+        metavar="MODEL_OR_RUN",
+        help="McNemar's test against another model, or against the file that its --output wrote",
+    )
+    report.add_argument(
+        "-o", "--output", metavar="FILE", help="save all readings as JSON, for --compare"
+    )
     report.add_argument("--json", action="store_true", help="one JSON object per data set")
     paper = parser.add_argument_group("the paper's").add_mutually_exclusive_group()
     paper.add_argument(
@@ -93,7 +107,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="music, of data named clean, real-world; synthesized, if not given, is made of clean",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of table 4's synthesized set")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of table 4's synthesized set (default: %(default)s)"
+    )
     parser.add_argument("--backgrounds", nargs="+", default=(), help="its folders of photographs")
     parser.add_argument(
         "--plot",

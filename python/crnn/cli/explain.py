@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   crnn explain word.jpg                        writes word.explained.png
-  crnn explain word.jpg -o why.svg             png, svg or pdf
+  crnn explain word.jpg -o why.svg             or .pdf, .jpg, .webp
   crnn explain sign.jpg --lexicon streets.txt  only words of a list, and the best of them
   crnn explain sign.jpg --text station         where this text would lie, and what speaks against it
   crnn explain staff.png --model music         pitches
@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="the picture: .png, .svg or .pdf (default: IMAGE's name with .explained.png, here)",
+        help="the picture: .png, .svg, .pdf, .jpg or .webp (default: IMAGE's name with "
+        ".explained.png, here)",
     )
     parser.add_argument(
         "--model",
@@ -62,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         kinds = new_figure(1, 1).canvas.get_supported_filetypes()
         if output.suffix.lower().removeprefix(".") not in kinds:
-            raise CommandError(f"explain: output must end in .png, .svg or .pdf, got {output}")
+            raise CommandError(
+                f"explain: output must end in .png, .svg, .pdf, .jpg or .webp, got {output}"
+            )
         recognizer = Recognizer.from_pretrained(args.model)
         lexicon = None if args.lexicon is None else recognizer.lexicon(args.lexicon)
         source = sys.stdin.buffer if args.image == "-" else args.image

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   crnn lexicon build words.txt -o words.lexicon
-  crnn lexicon build noten.txt -o noten.lexicon --model runs/music/model.safetensors
+  crnn lexicon build melodies.txt -o melodies.lexicon --model music
   crnn lexicon bench words.txt                        on made-up posteriors of its words
   crnn lexicon bench words.txt --data SVT/ --plot figure4.png
   crnn lexicon bench words.lexicon --images photos/

@@ -137,7 +137,7 @@ def test_words_in_any_case_for_a_model_with_case(tmp_path: Path) -> None:
             for word in ("HEAD", "head", "Head")
         ]
         posterior = max(spellings) / sum(spellings)  # among the words and spellings of the list
-        assert found.confidence == pytest.approx(posterior, abs=0.011)
+        assert found.confidence == pytest.approx(posterior, abs=0.051)
     (exact,) = evaluate(reader, data, protocol("exact"), [Search(str(tmp_path / "words"))])
     assert [o.text for o in exact.outcomes] == ["HEAD"] * 3
     assert exact.right == 0

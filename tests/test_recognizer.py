@@ -206,7 +206,7 @@ def test_align_places_a_given_text(reader: Recognizer, tmp_path: Path) -> None:
     both = reader.read(path, lexicon=["hedge", free.text])
     assert (both.text, both.confidence) == (free.text, free.confidence)
     share = free.confidence / (free.confidence + bound.confidence)
-    assert both.posterior == pytest.approx(share, abs=0.011)
+    assert both.posterior == pytest.approx(share, abs=0.051)
     assert free.posterior is None
     assert reader.read(path, lexicon=["hedge"], method="beam").posterior is None
     empty = reader.align(path, "")

@@ -61,7 +61,7 @@ class Reading:
         symbols: the symbols of `text`, from left to right.
         posterior: p(text | image) among the words of the lexicon, where one was given (not for
             "beam"): the chance that the word is right if the lexicon holds the right one. At most
-            0.01 below the exact value, see `crnn_ext.Lexicon.decode`; 0 where no word was found.
+            0.05 below the exact value, see `crnn_ext.Lexicon.decode`; 0 where no word was found.
         error: why the image could not be read; then `text` is empty and `confidence` 0.
         accepted: whether it was read with at least the confidence that was asked for.
     """

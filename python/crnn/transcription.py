@@ -19,6 +19,9 @@ from crnn.language import find_language_model
 
 Method: TypeAlias = crnn_ext.LexiconMethod | Literal["beam"]
 
+#: How far a reading's posterior may lie below its true value: looking on for words that could
+#: lower it takes several times as long as finding the best word.
+POSTERIOR_TOLERANCE = 0.05
 _SAVED = b"CRNNLEX\0"  # how a file of `crnn_ext.Lexicon.save` begins
 
 
@@ -154,7 +157,9 @@ class Transcriber:
         if self.lexicon is None:
             greedy = crnn_ext.greedy_decode(log_probs, lengths, self.charset.blank)
             return [Decoded(result.labels) for result in greedy]
-        words = self.lexicon.decode(log_probs, lengths, self.method, delta=self.delta)
+        words = self.lexicon.decode(
+            log_probs, lengths, self.method, delta=self.delta, tolerance=POSTERIOR_TOLERANCE
+        )
         return [Decoded(result.labels, result.posterior) for result in words]
 
     def log_probs(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, list[bool]]:

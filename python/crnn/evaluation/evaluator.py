@@ -17,7 +17,7 @@ from crnn.evaluation.frames import Labelled, logits_of, scored
 from crnn.evaluation.protocols import PROTOCOLS, Protocol
 from crnn.evaluation.score import Outcome, Score
 from crnn.recognizer import Recognizer
-from crnn.transcription import Beam, Method
+from crnn.transcription import POSTERIOR_TOLERANCE, Beam, Method
 from crnn_ext import Lexicon
 
 _LEXICONS_KEPT = 64  # the words of one photograph in SVT share a lexicon
@@ -34,12 +34,15 @@ class Search:
         method, delta: see `crnn_ext.Lexicon.decode`; "beam", with or without a lexicon: see
             `crnn.Beam`.
         beam: of "beam".
+        tolerance: see `crnn_ext.Lexicon.decode`; with None confidences are only lower bounds of the
+            words' posteriors, but the search is over as soon as the word is certain.
     """
 
     lexicon: str = "none"
     method: Method = "exact"
     delta: int = 3
     beam: Beam = field(default_factory=Beam)
+    tolerance: float | None = POSTERIOR_TOLERANCE
 
     @property
     def name(self) -> str:
@@ -247,5 +250,7 @@ def _decode(
     if search.method == "beam":
         beams = search.beam.decode(charset, lexicon, log_probs, lengths)
         return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in beams]
-    results = lexicon.decode(log_probs, lengths, search.method, delta=search.delta)
+    results = lexicon.decode(
+        log_probs, lengths, search.method, delta=search.delta, tolerance=search.tolerance
+    )
     return [(charset.decode(r.labels), r.posterior) for r in results]

@@ -147,7 +147,7 @@ def figure4(
 ) -> list[Score]:
     """Figure 4: accuracy and search time for each delta of the BK-tree; then other methods."""
     searches = [Search(lexicon, "bk-tree", delta) for delta in deltas]
-    searches += [Search(lexicon, method) for method in reference]
+    searches += [Search(lexicon, method, tolerance=None) for method in reference]
     return evaluate(
         recognizer, dataset, protocol, searches, data=data, model=model, progress=progress
     )

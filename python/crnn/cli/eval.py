@@ -79,12 +79,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     words.add_argument("--delta", type=int, default=3, help="of bk-tree (default: %(default)s)")
     beam.add_arguments(parser)
-    report = parser.add_argument_group("report")
+    _add_report(parser.add_argument_group("report"))
+    _add_paper(parser.add_argument_group("the paper's"))
+
+
+def _add_report(report: argparse._ArgumentGroup) -> None:
     report.add_argument("--errors", type=int, default=0, metavar="N", help="print N wrong readings")
     report.add_argument(
         "--details", action="store_true", help="by length and confidence; confused symbols"
     )
     report.add_argument("--sheet", metavar="FILE", help="picture of the most confident errors")
+    report.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw reliability and risk over coverage, or figure 4 (matplotlib)",
+    )
     report.add_argument(
         "--compare",
         metavar="MODEL_OR_RUN",
@@ -94,7 +103,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", help="save all readings as JSON, for --compare"
     )
     report.add_argument("--json", action="store_true", help="one JSON object per data set")
-    paper = parser.add_argument_group("the paper's").add_mutually_exclusive_group()
+
+
+def _add_paper(group: argparse._ArgumentGroup) -> None:
+    paper = group.add_mutually_exclusive_group()
     paper.add_argument(
         "--table2",
         action="store_true",
@@ -107,14 +119,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="music, of data named clean, real-world; synthesized, if not given, is made of clean",
     )
-    parser.add_argument(
+    group.add_argument(
         "--seed", type=int, default=0, help="of table 4's synthesized set (default: %(default)s)"
     )
-    parser.add_argument("--backgrounds", nargs="+", default=(), help="its folders of photographs")
-    parser.add_argument(
-        "--plot",
-        metavar="FILE",
-        help="draw reliability and risk over coverage, or figure 4 (matplotlib)",
+    group.add_argument(
+        "--backgrounds", nargs="+", default=(), help="folders of photographs for that set"
     )
 
 

@@ -71,26 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that a model for music reads, as a tune for each image (default: %(default)s)",
     )
     parser.add_argument(
-        "--lexicon",
-        metavar="FILE",
-        help="read only words of this UTF-8 file, one a line, or file of `crnn lexicon build`",
-    )
-    parser.add_argument(
-        "--method",
-        choices=beam.METHODS,
-        default="exact",
-        help="with --lexicon: exact finds the most probable word; exhaustive the same, slowly; "
-        "bk-tree looks at the words within --delta edits of what is read without it, and keeps "
-        "that where there is none. With or without: beam, see below (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--delta",
-        type=_whole,
-        default=3,
-        metavar="N",
-        help="the largest edit distance of bk-tree (default: %(default)s)",
-    )
-    parser.add_argument(
         "--alternatives",
         type=_whole,
         default=0,
@@ -106,9 +86,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '"accepted": false. The exit status does not change',
     )
     parser.add_argument(
-        "--threads", type=_whole, default=0, metavar="N", help="of the CPU; 0: torch's choice"
+        "--threads", type=_whole, default=0, metavar="N", help="threads of the CPU; 0: torch's choice"
     )
+    _add_lexicon(parser.add_argument_group("lexicon"))
     beam.add_arguments(parser)
+
+
+def _add_lexicon(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--lexicon",
+        metavar="FILE",
+        help="read only words of this UTF-8 file, one a line, or file of `crnn lexicon build`",
+    )
+    group.add_argument(
+        "--method",
+        choices=beam.METHODS,
+        default="exact",
+        help="with --lexicon: exact finds the most probable word; exhaustive the same, slowly; "
+        "bk-tree looks at the words within --delta edits of what is read without it, and keeps "
+        "that where there is none. With or without: beam, see below (default: %(default)s)",
+    )
+    group.add_argument(
+        "--delta",
+        type=_whole,
+        default=3,
+        metavar="N",
+        help="the largest edit distance of bk-tree (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

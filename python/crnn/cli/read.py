@@ -86,7 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '"accepted": false. The exit status does not change',
     )
     parser.add_argument(
-        "--threads", type=_whole, default=0, metavar="N", help="threads of the CPU; 0: torch's choice"
+        "--threads",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="threads of the CPU; 0: torch's choice",
     )
     _add_lexicon(parser.add_argument_group("lexicon"))
     beam.add_arguments(parser)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import random
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -37,15 +39,15 @@ def test_equals_linear_scan(words: list[str], query: str, delta: int) -> None:
 
 def test_many_words_added_bit_by_bit() -> None:
     """Enough words that subtrees are searched, others scanned, and the newest not yet copied."""
-    words = list(dict.fromkeys(random_words(4000)))
-    tree = crnn_ext.BKTree(words[:3000])
-    tree.extend(words[3000:3200])
+    words = list(dict.fromkeys(random_words(15000)))
+    tree = crnn_ext.BKTree(words[:12000])
+    tree.extend(words[12000:12200])
     for query in [*random_words(8, seed=1), "", "zzzzzzzzzzzzzzzz", words[0]]:
-        nearest = reference.words_within(words[:3200], query, 6)
+        nearest = reference.words_within(words[:12200], query, 6)
         for delta in range(7):
             assert tree.query(query, delta) == [pair for pair in nearest if pair[1] <= delta]
-    tree.extend(words[3200:])
-    for word in words[3200:]:
+    tree.extend(words[12200:])
+    for word in words[12200:]:
         tree.add(word)
     assert list(tree) == words
     query = "fedcba"
@@ -53,26 +55,49 @@ def test_many_words_added_bit_by_bit() -> None:
 
 
 LEVELS = ("baseline", "avx2", "avx512")
+# Around the ends of vectors, of lanes (32 and 64 letters) and of blocks.
+SIZES = (0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200)
+DELTAS = (0, 1, 3, 30, 10**9)
+
+
+def near_and_far_words(seed: int) -> list[str]:
+    """Words of every size and their neighbours, of letters of one, two and four bytes."""
+    rng = random.Random(seed)
+    words = []
+    for size in SIZES:
+        for letters in ("ab", "aA\u0101\u0161\U0001f600\U0010ffff"):
+            word = "".join(rng.choices(letters, k=size))
+            place = rng.randrange(size + 1)
+            words += [word, word[:place] + "x" + word[place:], word[:place] + word[place + 1 :]]
+    return words
+
+
+@functools.cache
+def expected_matches() -> list[list[list[tuple[str, int]]]]:
+    """Of each query, by delta."""
+    words, queries = near_and_far_words(0), near_and_far_words(0)[::5] + near_and_far_words(1)[::9]
+    all_of = [reference.words_within(words, query, DELTAS[-1]) for query in queries]
+    return [[[p for p in matches if p[1] <= delta] for delta in DELTAS] for matches in all_of]
 
 
 @pytest.mark.parametrize("level", LEVELS[: LEVELS.index(_C.simd_level()) + 1])
 def test_every_simd_level(level: str) -> None:
     script = (
-        "import crnn_ext, random\n"
-        "rng = random.Random(0)\n"
-        "words = [''.join(rng.choices('abcdef', k=rng.randrange(1, 11))) for _ in range(4000)]\n"
-        "print(crnn_ext._C.simd_level(), crnn_ext.BKTree(words).query_batch(words[:50], 3))\n"
+        "import crnn_ext, test_bk_tree as t\n"
+        "words = t.near_and_far_words(0)\n"
+        "tree = crnn_ext.BKTree(words)\n"
+        "queries = words[::5] + t.near_and_far_words(1)[::9]\n"
+        "found = [[tree.query(query, delta) for delta in t.DELTAS] for query in queries]\n"
+        "print(crnn_ext._C.simd_level(), ascii(found))\n"
     )
     run = subprocess.run(
         [sys.executable, "-B", "-c", script],
-        env={**os.environ, "CRNN_SIMD": level},
+        env={**os.environ, "CRNN_SIMD": level, "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
         check=True,
     )
-    words = random_words(4000)
-    expected = crnn_ext.BKTree(words).query_batch(words[:50], 3)
-    assert run.stdout == f"{level} {expected}\n"
+    assert run.stdout == f"{level} {expected_matches()!a}\n"
 
 
 def test_words_longer_than_a_block() -> None:

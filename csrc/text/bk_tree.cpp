@@ -157,10 +157,13 @@ class BkTree::Search {
     }
     scan(tree_.new_outlines_.data(), static_cast<int64_t>(tree_.new_outlines_.size()),
          [&](uint32_t i) { offer(placed + i); });
+    compare_offered();
     return in_order();
   }
 
  private:
+  static constexpr int64_t kOffers = 64;  // compared together, once they are in the cache
+
   // The matches by distance, then by word. What decides is mostly the distance and the first units,
   // packed into one number; words are fetched again only where these are equal.
   std::vector<Match> in_order() const {
@@ -194,8 +197,26 @@ class BkTree::Search {
   }
 
   void offer(uint32_t index) {
-    const int64_t distance = pattern_.distance(tree_.word(index), delta_);
-    if (distance <= delta_) matches_.push_back({index, static_cast<uint32_t>(distance)});
+    offered_[offers_] = index;
+    texts_[offers_] = tree_.word(index);
+    __builtin_prefetch(texts_[offers_].data);
+    if (++offers_ == kOffers) compare_offered();
+  }
+
+  void compare_offered() {
+    int64_t distances[kOffers];
+    pattern_.distances(texts_, offers_, delta_, distances);
+    for (int64_t i = 0; i < offers_; ++i) {
+      if (distances[i] <= delta_) {
+        matches_.push_back({offered_[i], static_cast<uint32_t>(distances[i])});
+      }
+    }
+    offers_ = 0;
+    poll();
+  }
+
+  void poll() {
+    if (++steps_ % 64 == 0) poll_interrupt();
   }
 
   // Calls take(i) for each of `count` words whose outline allows a match.
@@ -206,7 +227,7 @@ class BkTree::Search {
       const int64_t size = std::min(kScanned, count - begin);
       const int64_t found = select_near(outlines + begin, size, outline_, delta_, selected);
       for (int64_t i = 0; i < found; ++i) take(static_cast<uint32_t>(begin) + selected[i]);
-      if (++steps_ % 64 == 0) poll_interrupt();
+      poll();
     }
   }
 
@@ -215,7 +236,7 @@ class BkTree::Search {
     // Beyond this bound neither the word itself nor any of its children can be near enough.
     const int64_t bound = delta_ + tree_.edge(at + 1);
     const int64_t distance = pattern_.distance(tree_.word_of_place(at), bound);
-    if (++steps_ % 64 == 0) poll_interrupt();
+    poll();
     if (distance > bound) return;
     if (distance <= delta_) {
       matches_.push_back({tree_.word_at_[at], static_cast<uint32_t>(distance)});
@@ -232,6 +253,9 @@ class BkTree::Search {
   const Outline outline_;
   std::vector<uint32_t> pending_;  // places whose subtree may hold a match
   std::vector<Match> matches_;
+  uint32_t offered_[kOffers];  // words to compare, together
+  Units texts_[kOffers];
+  int64_t offers_ = 0;
   int64_t steps_ = 0;
 };
 

@@ -10,9 +10,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/cpu_features.h"
 #include "common/parallel.h"
+#include "text/edit_lanes.h"
 
 namespace crnn {
+
+CRNN_DECLARE_SIMD(void edit_distances(const EditLanes& lanes, int32_t rows, int32_t* distances))
+
+void edit_distances(const EditLanes& lanes, int32_t rows, int32_t* distances) {
+  CRNN_DISPATCH(edit_distances, lanes, rows, distances);
+}
 
 bool operator==(Units a, Units b) {
   return a.size == b.size && (a.size == 0 || std::memcmp(a.data, b.data, a.size * 4) == 0);
@@ -85,6 +93,37 @@ int64_t EditPattern::distance(Units text, int64_t bound) const {
     const int64_t found = banded(text, band);
     if (found <= band || band == bound) return found;
   }
+}
+
+void EditPattern::distances(const Units* texts, int64_t count, int64_t bound,
+                            int64_t* distances) const {
+  EditLanes lanes;
+  int64_t places[EditLanes::kTexts];
+  int64_t taken = 0;
+  const auto compare = [&] {
+    int32_t found[EditLanes::kTexts];
+    for (int64_t lane = taken; lane < EditLanes::kTexts; ++lane) lanes.sizes[lane] = 0;
+    edit_distances(lanes, static_cast<int32_t>(pattern_.size), found);
+    for (int64_t lane = 0; lane < taken; ++lane) {
+      distances[places[lane]] = std::min<int64_t>(found[lane], bound + 1);
+    }
+    taken = 0;
+  };
+  const bool short_pattern = 0 < pattern_.size && pattern_.size <= EditLanes::kRows;
+  for (int64_t i = 0; i < count; ++i) {
+    const Units text = texts[i];
+    if (!short_pattern || text.size > EditLanes::kColumns) {
+      distances[i] = distance(text, bound);
+      continue;
+    }
+    for (int64_t j = 0; j < text.size; ++j) {
+      lanes.equal[j][taken] = static_cast<uint32_t>(mask(text.data[j]));
+    }
+    lanes.sizes[taken] = static_cast<int32_t>(text.size);
+    places[taken++] = i;
+    if (taken == EditLanes::kTexts) compare();
+  }
+  if (taken > 0) compare();
 }
 
 int64_t EditPattern::one_block(Units text, int64_t bound) const {

@@ -30,6 +30,9 @@ class EditPattern {
   // Cost: |text| steps for patterns of at most 64 units; else about |text| * distance / 64 steps.
   int64_t distance(Units text, int64_t bound) const;
 
+  // The same for many texts, up to 16 at a time side by side; distances: [count].
+  void distances(const Units* texts, int64_t count, int64_t bound, int64_t* distances) const;
+
   Units pattern() const { return pattern_; }
 
  private:

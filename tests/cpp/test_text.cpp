@@ -86,12 +86,46 @@ TEST(text, distance_equals_reference) {
   }
 }
 
+// Patterns and texts around the ends of a lane (32 and 64 units) and of a block, side by side.
+TEST(text, distances_of_many_texts_equal_reference) {
+  std::mt19937 random(5);
+  const size_t sizes[] = {0, 1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200};
+  for (const size_t size : sizes) {
+    for (const uint32_t step : {1u, 255u, 1u << 29}) {  // in the table, on its edge, beyond it
+      const auto word_of = [&](size_t length) {
+        Word word(length);
+        for (uint32_t& unit : word) unit = static_cast<uint32_t>(random() % 4) * step;
+        return word;
+      };
+      const Word pattern = word_of(size);
+      std::vector<Word> words(37, pattern);
+      for (size_t i = 0; i < words.size(); ++i) {
+        if (i % 3 == 0) words[i] = word_of(sizes[random() % 15]);
+        if (i % 3 == 1 && size > 0) words[i][random() % size] = 9;
+        if (i % 3 == 2 && size > 0) words[i].erase(words[i].begin() + random() % size);
+      }
+      std::vector<Units> texts;
+      for (const Word& word : words) texts.push_back(view(word));
+      for (const int64_t count : {0, 1, 15, 16, 17, 37}) {
+        for (const int64_t bound :
+             {int64_t{0}, int64_t{1}, int64_t{3}, int64_t{40}, crnn::kNoBound}) {
+          std::vector<int64_t> found(static_cast<size_t>(count));
+          crnn::EditPattern(view(pattern)).distances(texts.data(), count, bound, found.data());
+          for (size_t i = 0; i < found.size(); ++i) {
+            CHECK_EQUAL(found[i], std::min(reference_distance(pattern, words[i]), bound + 1));
+          }
+        }
+      }
+    }
+  }
+}
+
 // Enough words that large subtrees are searched, small ones scanned, and the newest not yet copied.
 TEST(text, tree_equals_scan) {
   std::mt19937 random(2);
   std::set<Word> words;
   BkTree tree;
-  for (int part : {1, 30, 2000, 1000, 100}) {
+  for (int part : {1, 30, 9000, 3000, 100}) {
     WordList list;
     int64_t is_new = 0;
     for (int i = 0; i < part; ++i) {

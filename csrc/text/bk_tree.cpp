@@ -9,8 +9,8 @@
 namespace crnn {
 namespace {
 
-constexpr int64_t kScanned = 256;  // words in a subtree that is scanned, not searched
-constexpr size_t kFewNew = 256;    // new words that never make it worth to join them to the tree
+constexpr int64_t kScanned = 2048;  // words in a subtree that is scanned, not searched
+constexpr size_t kFewNew = 256;     // new words that never make it worth to join them to the tree
 
 template <class T>
 int64_t bytes_of(const std::vector<T>& values) {

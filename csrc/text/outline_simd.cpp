@@ -54,6 +54,15 @@ unsigned near_ones(const Outline* outlines, Outline word, int64_t delta) {
   return _mm512_cmple_epi64_mask(worst, most);
 }
 
+// Writes first + i for each bit i that is set, and anything up to kTogether numbers.
+int64_t write_numbers(unsigned bits, uint32_t first, uint32_t* numbers) {
+  const __m256i all = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int32_t>(first)),
+                                       _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(numbers),
+                      _mm256_maskz_compress_epi32(static_cast<__mmask8>(bits), all));
+  return __builtin_popcount(bits);
+}
+
 #elif defined(__AVX2__)
 
 constexpr int64_t kTogether = 4;
@@ -95,15 +104,24 @@ unsigned near_ones(const Outline* outlines, Outline word, int64_t delta) {
 
 #endif
 
+#if !defined(__AVX512BW__)
+int64_t write_numbers(unsigned bits, uint32_t first, uint32_t* numbers) {
+  int64_t found = 0;
+  for (; bits != 0; bits &= bits - 1) {
+    numbers[found++] = first + static_cast<uint32_t>(__builtin_ctz(bits));
+  }
+  return found;
+}
+#endif
+
 }  // namespace
 
 int64_t select_near(const Outline* outlines, int64_t count, Outline word, int64_t delta,
                     uint32_t* selected) {
   int64_t found = 0, i = 0;
   for (; i + kTogether <= count; i += kTogether) {
-    for (unsigned near = near_ones(outlines + i, word, delta); near != 0; near &= near - 1) {
-      selected[found++] = static_cast<uint32_t>(i + __builtin_ctz(near));
-    }
+    const unsigned near = near_ones(outlines + i, word, delta);
+    found += write_numbers(near, static_cast<uint32_t>(i), selected + found);
   }
   for (; i < count; ++i) {
     selected[found] = static_cast<uint32_t>(i);

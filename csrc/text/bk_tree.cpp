@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "common/parallel.h"
 #include "text/bk_tree_builder.h"
@@ -15,6 +16,29 @@ constexpr size_t kFewNew = 256;     // new words that never make it worth to joi
 template <class T>
 int64_t bytes_of(const std::vector<T>& values) {
   return static_cast<int64_t>(values.capacity() * sizeof(T));
+}
+
+struct Keyed {
+  uint64_t key;
+  BkTree::Match match;
+};
+
+// Byte by byte, from the lowest: no branch depends on the order, and most bytes are all the same.
+void sort_by_key(std::vector<Keyed>& entries) {
+  std::vector<Keyed> sorted(entries.size());
+  uint32_t counts[8][256] = {};
+  for (const Keyed& entry : entries) {
+    for (int byte = 0; byte < 8; ++byte) ++counts[byte][entry.key >> (8 * byte) & 255];
+  }
+  for (int byte = 0; byte < 8; ++byte) {
+    uint32_t* next = counts[byte];
+    if (entries.empty() || next[entries[0].key >> (8 * byte) & 255] == entries.size()) continue;
+    for (uint32_t value = 0, begin = 0; value < 256; ++value) {
+      begin += std::exchange(next[value], begin);
+    }
+    for (const Keyed& entry : entries) sorted[next[entry.key >> (8 * byte) & 255]++] = entry;
+    entries.swap(sorted);
+  }
 }
 
 }  // namespace
@@ -167,10 +191,6 @@ class BkTree::Search {
   // The matches by distance, then by word. What decides is mostly the distance and the first units,
   // packed into one number; words are fetched again only where these are equal.
   std::vector<Match> in_order() const {
-    struct Keyed {
-      uint64_t key;
-      Match match;
-    };
     constexpr uint64_t most = 0xFFFF;
     std::vector<Keyed> keyed;
     keyed.reserve(matches_.size());
@@ -185,11 +205,17 @@ class BkTree::Search {
       }
       keyed.push_back({key, match});
     }
-    std::sort(keyed.begin(), keyed.end(), [this](const Keyed& a, const Keyed& b) {
-      if (a.key != b.key) return a.key < b.key;
+    sort_by_key(keyed);
+    const auto words_in_order = [this](const Keyed& a, const Keyed& b) {
       if (a.match.distance != b.match.distance) return a.match.distance < b.match.distance;
       return tree_.word(a.match.index) < tree_.word(b.match.index);
-    });
+    };
+    for (auto run = keyed.begin(); run != keyed.end();) {
+      auto end = run + 1;
+      while (end != keyed.end() && end->key == run->key) ++end;
+      std::sort(run, end, words_in_order);
+      run = end;
+    }
     std::vector<Match> ordered;
     ordered.reserve(keyed.size());
     for (const Keyed& entry : keyed) ordered.push_back(entry.match);

@@ -11,6 +11,7 @@ import pytest
 from pictures import picture
 
 from crnn import Recognizer
+from crnn.transcription import POSTERIOR_TOLERANCE
 from crnn_ext import Lexicon
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,7 +23,7 @@ def test_the_answer_is_a_word_of_the_lexicon(reader: Recognizer) -> None:
     readings = reader.read(images, lexicon=words)
     exhaustive = reader.read(images, lexicon=words, method="exhaustive")
     for reading, same in zip(readings, exhaustive, strict=True):
-        assert reading.posterior == pytest.approx(same.posterior, abs=0.011)
+        assert reading.posterior == pytest.approx(same.posterior, abs=POSTERIOR_TOLERANCE + 1e-3)
         assert dataclasses.replace(reading, posterior=same.posterior) == same
         assert reading.text in words
         assert "".join(s.text for s in reading.symbols) == reading.text

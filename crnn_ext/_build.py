@@ -9,7 +9,14 @@ from crnn_ext import _C
 
 @dataclass(frozen=True)
 class CudaDevice:
-    """A GPU as the CUDA runtime describes it; `memory` in bytes."""
+    """A GPU as the CUDA runtime describes it.
+
+    Attributes:
+        name: as its maker calls it.
+        capability: (major, minor) compute capability, such as ``(9, 0)``.
+        memory: bytes of its memory.
+        multiprocessors: how many it has.
+    """
 
     name: str
     capability: tuple[int, int]
@@ -43,7 +50,10 @@ class BuildInfo:
 
 
 def build_info() -> BuildInfo:
-    """Describe the compiled module and the machine it runs on; never raises."""
+    """Describe the compiled module and the machine it runs on.
+
+    Never raises: what stands in the way of a GPU is in `BuildInfo.cuda_problem`.
+    """
     status = _C.cuda_status()
     return BuildInfo(
         version=_C.version,

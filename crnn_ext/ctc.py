@@ -106,7 +106,7 @@ class CTCLoss(torch.nn.Module):
     """Module form of `ctc_loss`; a drop-in for ``torch.nn.CTCLoss``.
 
     Args:
-        blank, reduction, zero_infinity, from_logits: as in `ctc_loss`.
+        blank, reduction, zero_infinity, from_logits: as in `ctc_loss`; checked when it is called.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class CTCLoss(torch.nn.Module):
     def forward(
         self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths
     ) -> Tensor:
-        """Return `ctc_loss` of the arguments."""
+        """Return `ctc_loss` of the arguments; shapes and errors are described there."""
         return ctc_loss(
             log_probs,
             targets,

@@ -91,14 +91,17 @@ class LanguageModel:
 
     @property
     def symbols(self) -> tuple[str, ...]:
+        """In class order, without the blank."""
         return self._speller.symbols
 
     @property
     def blank(self) -> int:
+        """The class of the blank, in [0, len(symbols)]."""
         return self._speller.blank
 
     @property
     def order(self) -> int:
+        """Symbols of the longest n-grams."""
         return self._model.order
 
     @property

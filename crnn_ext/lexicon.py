@@ -114,10 +114,12 @@ class Lexicon:
 
     @property
     def symbols(self) -> tuple[str, ...]:
+        """In class order, without the blank."""
         return self._speller.symbols
 
     @property
     def blank(self) -> int:
+        """The class of the blank, in [0, len(symbols)]."""
         return self._speller.blank
 
     @property

@@ -36,7 +36,11 @@ class LSTM(nn.Module):
         batch_first: x and the output are [N, T, .] rather than [T, N, .].
         dropout: probability in 0..1 of zeroing an output between layers, in training mode only.
         bidirectional: add a direction that reads each sequence from its end; D = 2.
-        device, dtype: of the parameters.
+        device, dtype: of the parameters; float16, bfloat16, float32 or float64.
+
+    Raises:
+        TypeError: a size is no integer.
+        ValueError: a size or `dropout` is out of range.
 
     On a CPU, float32 and float64 are computed as such, float16 and bfloat16 in float32 and returned
     in their own dtype. Under autocast x is converted to the dtype of the parameters, which is also
@@ -114,6 +118,7 @@ class LSTM(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def extra_repr(self) -> str:
+        """Arguments shown in the module's representation, those of default value left out."""
         text = f"{self.input_size}, {self.hidden_size}"
         for name, default in (
             ("num_layers", 1),

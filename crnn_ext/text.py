@@ -54,6 +54,9 @@ class BKTree:
 
     Args:
         words: the first words, as for `extend`.
+
+    Raises:
+        TypeError: `words` is a string, or one of them is not.
     """
 
     def __init__(self, words: Iterable[str] = ()) -> None:
@@ -101,6 +104,9 @@ class BKTree:
 
     def query_batch(self, words: Iterable[str], delta: int) -> list[list[tuple[str, int]]]:
         """`query` for each of `words`, in parallel. Ctrl-C stops it.
+
+        Returns:
+            What `query` returns, for each word in turn.
 
         Raises:
             TypeError: `words` is a string, or one of them is not.

@@ -11,7 +11,9 @@ namespace py = pybind11;
 namespace crnn {
 
 void bind_system(py::module_& m) {
-  py::register_local_exception<CudaError>(m, "CudaError", PyExc_RuntimeError);
+  py::register_local_exception<CudaError>(m, "CudaError", PyExc_RuntimeError).attr("__doc__") =
+      "A kernel could not be launched on the GPU; the message names the operation and CUDA's "
+      "reason.";
   m.attr("built_with_cuda") = cuda_status().built;
   m.def("simd_level", [] { return simd_level_name(simd_level()); });
   m.def("cuda_status", [] {

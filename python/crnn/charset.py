@@ -56,6 +56,9 @@ class Charset:
         """The field's usual sets: ``"36"`` (digits, a-z, case folded), ``"62"``, ``"94"``.
 
         ``"music"`` holds pitches, ``A3`` to ``C6``.
+
+        Raises:
+            ValueError: another name.
         """
         if name not in NAMED:
             raise ValueError(f"Charset: name must be one of {', '.join(NAMED)}, got {name!r}")
@@ -63,7 +66,12 @@ class Charset:
 
     @classmethod
     def from_file(cls, path: str | Path, fold_case: bool = False) -> Charset:
-        """Read a UTF-8 file of one symbol a line; empty lines are skipped."""
+        """Read a UTF-8 file of one symbol a line; empty lines are skipped.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is not UTF-8, or its symbols are none for a `Charset`.
+        """
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         return cls([line for line in lines if line], fold_case)
 
@@ -109,6 +117,10 @@ class Charset:
         return [self._class_of[symbol] for symbol in self.split(text)]
 
     def decode(self, classes: Iterable[int]) -> str:
-        """The text of class indices in ``[1, len(self)]`` (no blanks; see `crnn_ext.collapse`)."""
+        """The text of class indices in ``[1, len(self)]`` (no blanks; see `crnn_ext.collapse`).
+
+        Raises:
+            IndexError: a class above ``len(self)``.
+        """
         joint = " " if self.multi_character else ""
         return joint.join(self.symbols[c - 1] for c in classes)

@@ -95,7 +95,7 @@ class Preprocessing:
             )
 
     def width_of(self, width: int, height: int) -> int:
-        """The network's input width for an image of ``width x height`` pixels."""
+        """The network's input width in pixels for an image of ``width x height`` pixels."""
         if self.fixed_width is not None:
             return self.fixed_width
         in_proportion = round(width * self.height / height)
@@ -107,7 +107,11 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
-        """Raises ValueError naming what is unknown."""
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: a name is unknown, or a value out of range.
+        """
         try:
             return cls(**fields)
         except TypeError as error:

@@ -29,7 +29,10 @@ def _check_sizes(part: object, smallest: int, largest: int, **sizes: object) -> 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution of stride 1, batch norm if `norm`, then ReLU."""
+    """A convolution of stride 1, batch norm if `norm`, then ReLU.
+
+    `kernel` and `padding` are pixels in both directions. Raises ValueError for a size out of range.
+    """
 
     channels: int
     kernel: int = 3
@@ -44,7 +47,10 @@ class Conv:
 
 @dataclass(frozen=True)
 class Pool:
-    """Max pooling; every pair is (height, width)."""
+    """Max pooling; every pair is (height, width) in pixels.
+
+    Raises ValueError for a size out of range.
+    """
 
     kernel: tuple[int, int] = (2, 2)
     stride: tuple[int, int] = (2, 2)
@@ -73,6 +79,9 @@ class ModelConfig:
         height: pixels; every image is scaled to it.
         standardize: bring each image to zero mean and unit deviation first, so that faint and
             strong contrast look alike.
+
+    Raises:
+        ValueError: a size out of range, or layers that leave nothing of the height.
     """
 
     layers: tuple[Conv | Pool, ...]
@@ -137,7 +146,11 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> ModelConfig:
-        """Raises ValueError naming what is unknown or missing."""
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: what is unknown, missing or out of range, by name.
+        """
         kinds: dict[str, type[Conv] | type[Pool]] = {"conv": Conv, "pool": Pool}
         try:
             layers: list[Conv | Pool] = []
@@ -253,7 +266,9 @@ class CRNN(nn.Module):
 
     Args:
         config: the network; see `PRESETS`.
-        num_classes: classes including the blank.
+        num_classes: classes including the blank (`Charset.num_classes`).
+
+    Source: section 2 and Table 1 of the paper.
     """
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
@@ -291,6 +306,10 @@ class CRNN(nn.Module):
 
         Returns:
             logits ``[T, N, C]`` float32 and lengths ``[N]`` int64, the true frames of each image.
+
+        Raises:
+            ValueError: a width beyond W.
+            RuntimeError: images of another height, or so narrow that no frame is left (`frames`).
         """
         maps, lengths = self.features(images, widths)
         # The recurrent part runs in float32 also under autocast: it is small, and CTC needs it.
@@ -303,7 +322,10 @@ class CRNN(nn.Module):
             return self.head(frames), lengths
 
     def features(self, images: Tensor, widths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Feature maps ``[N, channels, 1, T]`` and the true frames of each image ``[N]``."""
+        """Feature maps ``[N, channels, map height, T]`` and the true frames of each image ``[N]``.
+
+        Arguments as of `forward`.
+        """
         count, _, _, width = images.shape
         lengths = torch.full((count,), width, device=images.device) if widths is None else widths
         x = images if widths is None else _mask_columns(images, lengths)

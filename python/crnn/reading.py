@@ -75,7 +75,7 @@ class Reading:
     accepted: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain form for JSON."""
+        """All attributes in a plain form for JSON: dictionaries, lists, strings and numbers."""
         fields = dataclasses.asdict(self)
         fields["symbols"] = [
             {name: list(v) if isinstance(v, tuple) else v for name, v in symbol.items()}
@@ -84,5 +84,5 @@ class Reading:
         return fields
 
     def to_json(self, indent: int | None = None) -> str:
-        """`to_dict` as JSON text."""
+        """`to_dict` as JSON text, on one line unless `indent` says how many spaces to indent by."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)

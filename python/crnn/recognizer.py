@@ -182,7 +182,15 @@ class Recognizer:
         """`read` for more images than fit in memory: yields in order, while it reads.
 
         An image that cannot be read gives a `Reading` with `error` set. Options are checked at
-        once, before the first image is asked for.
+        once, before the first image is asked for. At most ``4 * batch_size`` images are held at a
+        time.
+
+        Args:
+            sources: images and folders as in `read`; it may be endless.
+            batch_size, lexicon, method, delta, beam, alternatives, min_confidence: as in `read`.
+
+        Raises:
+            ValueError: as in `read`, at the call.
         """
         if batch_size < 1:
             raise ValueError(f"read: batch_size must be at least 1, got {batch_size}")
@@ -207,7 +215,11 @@ class Recognizer:
         alternatives: int = 0,
         beam: Beam | None = None,
     ) -> Transcriber:
-        """What turns this model's logits into readings; arguments as in `read`."""
+        """What turns this model's logits into readings; arguments as in `read`.
+
+        Raises:
+            ValueError: an option is out of range.
+        """
         temperature = self.checkpoint.temperature
         return Transcriber(
             self.charset, lexicon, method, delta, alternatives, temperature, beam or Beam()
@@ -257,7 +269,17 @@ class Recognizer:
         return log_probs[:, 0], transcript
 
     def lexicon(self, words: crnn_ext.Lexicon | _Pathlike | Iterable[str]) -> crnn_ext.Lexicon:
-        """Words for this model's charset, see `crnn.transcription.make_lexicon`."""
+        """Words for this model's charset, for `read` to use again and again.
+
+        Args:
+            words: an iterable of words; or the path of a UTF-8 file of one word a line, or of a
+                lexicon that `crnn lexicon build` or `crnn_ext.Lexicon.save` wrote. With a charset
+                that folds case they are lower-cased; those with a symbol that it lacks are left
+                out (`crnn_ext.Lexicon.skipped`).
+
+        Raises:
+            ValueError: the file cannot be read, no word is left, or a lexicon of other symbols.
+        """
         return make_lexicon(words, self.charset)
 
     def _stream(
@@ -299,7 +321,11 @@ class Recognizer:
 
     @torch.inference_mode()
     def logits(self, batch: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
-        """``[T, N, C]`` float32 and the true frames of each image ``[N]``, on the CPU."""
+        """The network's output for at least one image, which `crnn.images.prepare` made.
+
+        Returns:
+            ``[T, N, C]`` float32 and the true frames of each image ``[N]`` int64, on the CPU.
+        """
         widths = torch.tensor([item.pixels.shape[2] for item in batch])
         pixels = torch.zeros(len(batch), 1, self.preprocessing.height, int(widths.max()))
         for i, item in enumerate(batch):

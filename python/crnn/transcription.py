@@ -62,11 +62,12 @@ class Beam:
     """How the method "beam" searches, see `crnn_ext.beam_decode`.
 
     Attributes:
-        width: prefixes kept after each frame.
+        width: prefixes kept after each frame, at least 1.
         lm: a language model for the charset, one of the package ("english"), or a file of `crnn lm
             build`.
-        lm_weight: how much it counts beside the image.
-        symbol_bonus: added for each symbol, against the language model's liking of short texts.
+        lm_weight: how much it counts beside the image, in [0, 10].
+        symbol_bonus: added to the score for each symbol, in [-10, 10], against the language model's
+            liking of short texts.
         free: with a lexicon, the symbols that may stand between its words.
     """
 
@@ -117,6 +118,10 @@ class Transcriber:
         delta: of "bk-tree".
         alternatives: how many are wanted for each label.
         temperature: see `crnn.checkpoint.Checkpoint`.
+        beam: options of the method "beam".
+
+    Raises:
+        ValueError: an option is out of range, or a language model or lexicon of other symbols.
     """
 
     charset: Charset

@@ -30,6 +30,12 @@ def test_classes_start_after_the_blank() -> None:
     assert charset.decode([]) == ""
 
 
+@pytest.mark.parametrize("label", [-1, 0, 4])
+def test_classes_without_a_symbol_are_refused(label: int) -> None:
+    with pytest.raises(ValueError, match=rf"^Charset: classes must lie in \[1, 3\], got {label}$"):
+        Charset("abc").decode([1, label])
+
+
 def test_folding() -> None:
     charset = Charset.named("36")
     assert charset.decode(charset.encode("CafE7")) == "cafe7"

@@ -120,7 +120,11 @@ class Charset:
         """The text of class indices in ``[1, len(self)]`` (no blanks; see `crnn_ext.collapse`).
 
         Raises:
-            IndexError: a class above ``len(self)``.
+            ValueError: another class.
         """
+        labels = list(classes)
+        for label in labels:
+            if not 1 <= label <= len(self):
+                raise ValueError(f"Charset: classes must lie in [1, {len(self)}], got {label}")
         joint = " " if self.multi_character else ""
-        return joint.join(self.symbols[c - 1] for c in classes)
+        return joint.join(self.symbols[label - 1] for label in labels)

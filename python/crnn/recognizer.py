@@ -20,7 +20,7 @@ from crnn import images
 from crnn.images import ImageError, Prepared, Source
 from crnn.pretrained import model_file
 from crnn.reading import Alternative, Reading, Symbol
-from crnn.sources import expand, is_folder, is_several
+from crnn.sources import batches_of_similar_width, expand, is_folder, is_several
 from crnn.transcription import Beam, Decoded, Method, Transcriber, Transcript, make_lexicon
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ class _Options(TypedDict, total=False):
 # Images are gathered so many batches at a time, sorted by width, and read in batches that hold
 # little padding. This bounds the memory that a large folder takes.
 _BATCHES_AT_ONCE = 4
-# Columns in one batch, padding included: it bounds the feature maps (the first convolution of
-# vgg-bilstm makes 8 kB a column) where images are wide.
-_COLUMNS_IN_BATCH = 16384
 
 
 class Recognizer:
@@ -391,17 +388,3 @@ def _judged(readings: Iterator[Reading], min_confidence: float) -> Iterator[Read
     for reading in readings:
         accepted = reading.error is None and reading.confidence >= min_confidence
         yield reading if accepted else dataclasses.replace(reading, accepted=False)
-
-
-def batches_of_similar_width(widths: dict[int, int], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of similar width."""
-    batch: list[int] = []
-    for i in sorted(widths, key=widths.__getitem__):
-        # Sorted, so the newest is the widest: the batch is padded to it.
-        too_large = (len(batch) + 1) * widths[i] > _COLUMNS_IN_BATCH
-        if batch and (too_large or len(batch) == batch_size):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch

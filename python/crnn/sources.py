@@ -1,4 +1,4 @@
-"""What may be given to be read: an image, a folder, or several of them."""
+"""What may be given to be read (an image, a folder, or several of them), and in what batches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from PIL import Image
 
 from crnn import images
 from crnn.images import ImageError, Source
+
+# Columns in one batch, padding included: it bounds the feature maps (the first convolution of
+# vgg-bilstm makes 8 kB a column) where images are wide.
+_COLUMNS_IN_BATCH = 16384
 
 
 def is_folder(source: object) -> bool:
@@ -44,3 +48,22 @@ def expand(sources: Iterable[Source]) -> Iterator[tuple[str, Any]]:
             continue
         if empty:
             yield name, ImageError(f"load: {name} must hold an image, got a folder without any")
+
+
+def batches_of_similar_width(widths: dict[int, int], batch_size: int) -> Iterator[list[int]]:
+    """Indices of images in batches of at most `batch_size`, from narrow to wide.
+
+    Args:
+        widths: columns of each image, by its index.
+        batch_size: at least 1; batches of wide images are smaller.
+    """
+    batch: list[int] = []
+    for i in sorted(widths, key=widths.__getitem__):
+        # Sorted, so the newest is the widest: the batch is padded to it.
+        too_large = (len(batch) + 1) * widths[i] > _COLUMNS_IN_BATCH
+        if batch and (too_large or len(batch) == batch_size):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

@@ -14,7 +14,8 @@ from crnn import images
 from crnn.data import Dataset
 from crnn.evaluation.protocols import Protocol
 from crnn.images import ImageError
-from crnn.recognizer import Recognizer, batches_of_similar_width
+from crnn.recognizer import Recognizer
+from crnn.sources import batches_of_similar_width
 
 _BATCHES_AT_ONCE = 8  # batches whose images are sorted by width together
 

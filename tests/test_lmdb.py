@@ -256,6 +256,15 @@ def write_with_a_limit(path: Path, queue: Any) -> None:
 
 
 @FORKS
+def test_the_lock_has_its_room_before_it_is_mapped(tmp_path: Path) -> None:
+    """LMDB maps a file with a hole, and on a full disk its first write would be a SIGBUS."""
+    with LmdbWriter(tmp_path / "words", origin="a") as writer:
+        lock = (writer.partial / "lock.mdb").stat()
+        assert lock.st_size == 8192
+        assert lock.st_blocks * 512 >= 8192
+        writer.add(b"x", "x")
+
+
 def test_a_full_disk_keeps_what_was_committed(tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk: the same system call fails."""
     context = multiprocessing.get_context("fork")

@@ -18,10 +18,8 @@ that the file does not itself hold.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from torch import Tensor
 
 import crnn_ext
 from crnn.charset import Charset
+from crnn.files import write_atomically
 from crnn.images import Preprocessing
 from crnn.model import CRNN, ModelConfig
 
@@ -217,21 +216,6 @@ def _stored(key: str, value: Tensor, half: bool, name: str) -> Tensor:
             f"got {value.abs().max():g}"
         )
     return halved
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, force to disk, then rename over it: readers see the old or the new."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _check_kind(name: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from crnn.evaluation.plots import new_figure
 from crnn.explanation import Explanation
+from crnn.files import replacing
 from crnn.reading import Symbol
 
 _LEAST = 0.02  # classes that no frame gives more are not drawn, unless they are read
@@ -69,7 +70,8 @@ def draw(explanation: Explanation, path: str | Path) -> None:
         figure.align_ylabels(axes)
         columns = explanation.columns
         image.set_xlim(min(0.0, columns[0]), max(float(width), columns[-1]))
-        figure.savefig(path, dpi=120)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=120)
 
 
 def _classes(explanation: Explanation) -> list[int]:

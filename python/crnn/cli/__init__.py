@@ -40,6 +40,13 @@ class CommandError(Exception):
     """A command cannot start: its message goes to stderr, the exit status is 2."""
 
 
+def told(error: Exception) -> str:
+    """What to say of an error; of the system's, which file it was."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``crnn`` with `argv` (default: the process's arguments); returns the exit status."""
     try:
@@ -56,10 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("crnn: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away. Python flushes stdout once more at exit: let that succeed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader went away
+        _close_stdout()
         return _BROKEN_PIPE
+    except OSError as error:  # not of a command's own files: often of the one that stdout goes to
+        print(f"crnn: {told(error)}", file=sys.stderr)
+        _close_stdout()
+        return 2
+
+
+def _close_stdout() -> None:
+    """Python flushes stdout once more at exit: let that succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:

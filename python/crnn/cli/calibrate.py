@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit, report, and write if asked to."""
     from crnn.checkpoint import save_calibrated
-    from crnn.cli import CommandError
+    from crnn.cli import CommandError, told
     from crnn.evaluation import protocol
     from crnn.evaluation.calibration import Readings, calibrate
     from crnn.pretrained import model_file
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         elif not args.json:
             print("nothing was written, see --output and --in-place")
     except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(told(error)) from error
     return 0
 
 

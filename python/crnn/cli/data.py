@@ -62,14 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb; 1 if `check` found something."""
-    from crnn.cli import CommandError
+    from crnn.cli import CommandError, told
 
     try:
         return {"check": _check, "stats": _stats, "convert": _convert}[args.verb](args)
     except BrokenPipeError:  # the reader of our output went away: no error of ours
         raise
     except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(told(error)) from error
 
 
 def _check(args: argparse.Namespace) -> int:

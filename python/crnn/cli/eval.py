@@ -143,7 +143,7 @@ class _ListProtocols(argparse.Action):
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate each data set; 1 if an image could not be read."""
-    from crnn.cli import CommandError
+    from crnn.cli import CommandError, told
     from crnn.evaluation import protocol
     from crnn.evaluation.plots import new_figure
     from crnn.recognizer import Recognizer
@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader of our output went away: no error of ours
         raise
     except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(told(error)) from error
 
 
 def _evaluate(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -> int:
@@ -264,13 +264,14 @@ def _report(args: argparse.Namespace, dataset: Dataset, score: Score, number: in
             print(f"  {count:>6}  {truth or '(none)'} > {text or '(none)'}")
     if args.sheet:
         from crnn.evaluation.sheet import contact_sheet
+        from crnn.files import replacing
 
         path = Path(args.sheet)
         if number:  # one for each data set
             path = path.with_name(f"{path.stem}_{number + 1}{path.suffix}")
-        contact_sheet(dataset, score.errors[: args.errors or 60], f"{score.data}: {score}").save(
-            path
-        )
+        with replacing(path) as temporary:
+            errors = score.errors[: args.errors or 60]
+            contact_sheet(dataset, errors, f"{score.data}: {score}").save(temporary)
         print(f"  wrote {path}", file=sys.stderr)
 
 

@@ -111,7 +111,7 @@ def _report_skipped(words: Path, lexicon: Lexicon) -> None:
 def _bench(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from crnn.cli import CommandError
+    from crnn.cli import CommandError, told
     from crnn.evaluation.lexicon_bench import search_figures
     from crnn.evaluation.plots import new_figure
     from crnn.recognizer import Recognizer
@@ -146,7 +146,7 @@ def _bench(args: argparse.Namespace) -> int:
         if args.plot:
             _plot(found, args.plot)
     except (OSError, ValueError) as error:
-        raise CommandError(error) from error
+        raise CommandError(told(error)) from error
     return 1 if failed else 0
 
 

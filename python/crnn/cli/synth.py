@@ -90,7 +90,7 @@ def _add_fonts(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from crnn.cli import CommandError
+    from crnn.cli import CommandError, told
 
     if not 0 <= getattr(args, "difficulty", 1.0) <= 1:
         raise CommandError(f"synth: difficulty must be within [0, 1], got {args.difficulty}")
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         verbs[args.verb](args)
     except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(told(error)) from error
     return 0
 
 
@@ -145,6 +145,7 @@ def drawn_music(args: argparse.Namespace) -> SyntheticImages:
 
 
 def _preview(args: argparse.Namespace) -> None:
+    from crnn.files import replacing
     from crnn.synth.export import contact_sheet
 
     count = args.rows * args.columns
@@ -153,7 +154,8 @@ def _preview(args: argparse.Namespace) -> None:
     else:
         data = _data(args)
         samples = [data.sample(i) for i in range(args.start, args.start + count)]
-    contact_sheet(samples, args.columns, args.cell).save(args.image)
+    with replacing(args.image) as temporary:
+        contact_sheet(samples, args.columns, args.cell).save(temporary)
 
 
 def _composed(args: argparse.Namespace, count: int) -> list[Sample]:

@@ -96,18 +96,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 at the end."""
-    from crnn.cli import CommandError
+    from crnn.cli import CommandError, told
     from crnn.training.loop import Trainer
 
     try:
         trainer = Trainer(_config(args), resume=args.resume)
         trainer.run()
+        if trainer.ranks.writes:
+            print(f"wrote {trainer.export()}")
     except (ValueError, FloatingPointError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise CommandError(f"training: files must be readable and writable, got {error}") from error
-    if trainer.ranks.writes:
-        print(f"wrote {trainer.export()}")
+        reason = f"training: files must be readable and writable, got {told(error)}"
+        raise CommandError(reason) from error
     trainer.ranks.close()
     return 0
 

@@ -12,6 +12,7 @@ from typing import Any
 from crnn.data import lmdb_format as keys
 
 _FIRST_MAP = 16 << 20  # bytes; doubled whenever it is full, so no gigabytes are claimed in advance
+_LOCK_BYTES = 8192  # as LMDB makes it, for 126 readers
 _STATE = b"crnn-writer"  # how far the source was read; only while writing
 
 
@@ -52,8 +53,8 @@ class LmdbWriter:
         if self.path.exists():
             raise ValueError(f"LmdbWriter: path must not exist yet, got {self.path}")
         self.partial = self.path.with_name(self.path.name + ".partial")
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
         self._pending: list[tuple[bytes, bytes]] = []
+        self._call(self._reserve_lock)
         self._env: Any = self._call(self._lmdb.open, str(self.partial), map_size=_FIRST_MAP)
         with self._env.begin() as transaction:
             state = transaction.get(_STATE)
@@ -136,6 +137,12 @@ class LmdbWriter:
                 self.finish()
         finally:
             self.close()
+
+    def _reserve_lock(self) -> None:
+        """LMDB maps its lock file before it has room on disk: on a full one that ends in SIGBUS."""
+        self.partial.mkdir(parents=True, exist_ok=True)
+        with open(self.partial / "lock.mdb", "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _LOCK_BYTES)
 
     def _store(self, items: Sequence[tuple[bytes, bytes | None]]) -> None:
         """All of `items` or none of them; a value of None deletes the key."""

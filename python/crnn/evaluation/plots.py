@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from crnn.evaluation.confidence import Confidence
+from crnn.files import replacing
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -48,7 +49,8 @@ def plot_confidence(measured: Mapping[str, Confidence], path: str | Path) -> Non
     risk.set(xlabel="coverage, the surest first", ylabel="share wrong", title="risk and coverage")
     for axes in (reliability, risk):
         axes.legend()
-    figure.savefig(path, dpi=150)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
 
 
 def plot_search(
@@ -80,4 +82,5 @@ def plot_search(
     accuracy = times.twinx()
     accuracy.plot(places, [100 * share for share in shares], "o-", color="tab:blue")
     accuracy.set_ylabel(f"{what}, %")
-    figure.savefig(path, dpi=150)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)

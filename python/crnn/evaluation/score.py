@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crnn.checkpoint import write_atomically
 from crnn.evaluation.confidence import COVERAGES, Confidence
 from crnn.evaluation.metrics import edits, mcnemar, mean_interval, wilson_interval
+from crnn.files import write_atomically
 from crnn_ext import edit_distance
 
 

@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from crnn.files import replacing
 from crnn.synth.geometry import Grey
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -80,21 +81,16 @@ def pack_backgrounds(
             f"got none in {', '.join(map(str, sources))}"
         )
     chosen = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).astype(int))
-    partial = archive.with_name(f".{archive.name}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w") as file:
-            for number, index in enumerate(chosen):
-                image = Image.fromarray(np.rint(found[index] * 255).astype(np.uint8))
-                # The shorter side stays long enough for `load_backgrounds`.
-                scale = min(1.0, max(size / max(image.size), 64 / min(image.size)))
-                image = image.resize((round(image.width * scale), round(image.height * scale)))
-                content = io.BytesIO()
-                image.save(content, "JPEG", quality=80)
-                # A fixed date: the same photographs make the same archive.
-                file.writestr(zipfile.ZipInfo(f"{number:04d}.jpg"), content.getvalue())
-        partial.replace(archive)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        for number, index in enumerate(chosen):
+            image = Image.fromarray(np.rint(found[index] * 255).astype(np.uint8))
+            # The shorter side stays long enough for `load_backgrounds`.
+            scale = min(1.0, max(size / max(image.size), 64 / min(image.size)))
+            image = image.resize((round(image.width * scale), round(image.height * scale)))
+            content = io.BytesIO()
+            image.save(content, "JPEG", quality=80)
+            # A fixed date: the same photographs make the same archive.
+            file.writestr(zipfile.ZipInfo(f"{number:04d}.jpg"), content.getvalue())
     return len(chosen)
 
 

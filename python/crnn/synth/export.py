@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.utils.data import DataLoader, Dataset
 
 from crnn.data.lmdb_writer import LmdbWriter
+from crnn.files import naming
 from crnn.synth.dataset import SyntheticImages
 
 Sample = tuple[NDArray[np.uint8], str]
@@ -91,7 +92,8 @@ def export(
         raise ValueError(f"export: destination must not exist yet, got {destination}")
     images = destination / "images"
     images.mkdir(parents=True)
-    with (destination / "gt.tsv").open("w", encoding="utf-8") as listing:
+    listed = destination / "gt.tsv"
+    with naming(destination), listed.open("w", encoding="utf-8") as listing:
         for i, (png, label) in enumerate(_encoded(data, range(start, start + count), workers)):
             name = f"{start + i:09d}.png"
             (images / name).write_bytes(png)

@@ -8,6 +8,7 @@ their own letter, none looks far more like that of another, and no two letters a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from crnn.files import write_atomically
 from crnn.synth.pack import SUFFIX, unpack_fonts
 
 FONT_DIRECTORIES = (
@@ -78,10 +80,9 @@ def _judged(candidates: Sequence[str]) -> list[list[str]]:
         good: list[list[str]] = json.loads(cache.read_text())
     except (OSError, ValueError):
         good = _families(_judge(candidates))
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(good))
-        partial.replace(cache)
+        with contextlib.suppress(OSError):  # a full or read-only disk costs time, no more
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(cache, json.dumps(good).encode())
     return good
 
 

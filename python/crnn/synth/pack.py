@@ -11,6 +11,8 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from crnn.files import replacing
+
 SUFFIX = ".zip"
 _INDEX = "families.json"
 #: What signs are written with: printable ASCII and the currencies of `crnn.synth.text`.
@@ -42,9 +44,8 @@ def pack_fonts(
         raise ValueError(f"pack_fonts: archive must end in {SUFFIX}, got {archive}")
     refused: list[str] = []
     packed: list[list[str]] = []
-    partial = archive.with_name(f".{archive.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
+    with replacing(archive) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
             for number, family in enumerate(families):
                 names: list[str] = []
                 for path in family:
@@ -63,9 +64,6 @@ def pack_fonts(
             file.writestr(zipfile.ZipInfo(_INDEX), json.dumps(packed))
         if not packed:
             raise ValueError("pack_fonts: families must hold a TrueType or OpenType font, got none")
-        partial.replace(archive)
-    finally:
-        partial.unlink(missing_ok=True)
     return refused
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crnn.files import write_atomically
+
 CONFIG = "config.toml"  # beside what a run makes
 
 #: What is read, and the settings that fit it better than the defaults of `TrainConfig`.
@@ -168,7 +170,7 @@ class TrainConfig:
 
     def save(self, path: Path) -> None:
         """Write the configuration as TOML, which `load` reads."""
-        path.write_text("".join(_toml(dataclasses.asdict(self))), encoding="utf-8")
+        write_atomically(path, "".join(_toml(dataclasses.asdict(self))).encode())
 
     @classmethod
     def of(cls, values: Mapping[str, Any], source: str = "the settings") -> TrainConfig:

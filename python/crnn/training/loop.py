@@ -19,7 +19,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from crnn.charset import Charset
-from crnn.checkpoint import load, save, write_atomically
+from crnn.checkpoint import load, save
+from crnn.files import write_atomically
 from crnn.images import Preprocessing
 from crnn.model import CRNN, PRESETS
 from crnn.pretrained import model_file

@@ -70,7 +70,7 @@ def of_images(path: str, count: int) -> list[Sample]:
     """The packaged model's frames of the first `count` images of a data set (`crnn eval`)."""
     reader, dataset, samples = Recognizer.from_pretrained("small"), open_dataset(path), []
     for i in range(min(count, len(dataset))):
-        prepared = images.prepare(images.load(dataset.image(i)), reader.preprocessing)
+        prepared = reader.prepare(images.load(dataset.image(i)))
         width = torch.tensor([prepared.pixels.shape[2]])
         with torch.inference_mode():
             logits, _ = reader.model(prepared.pixels[None], width)

@@ -231,7 +231,7 @@ def test_json(reader: Recognizer) -> None:
     reading = reader.read(picture(3), alternatives=1)
     fields = json.loads(reading.to_json())
     assert fields == reading.to_dict()
-    names = {"source", "text", "confidence", "symbols", "posterior", "error", "accepted"}
+    names = {"source", "text", "confidence", "symbols", "posterior", "error", "accepted", "turn"}
     assert set(fields) == names
     symbol = reading.symbols[0]
     (other,) = symbol.alternatives

@@ -82,7 +82,7 @@ def explain(
     """
     name = images.name_of(source)
     image = images.load(source, name)
-    item = images.prepare(image, recognizer.preprocessing)
+    item = recognizer.prepare(image)
     transcriber = recognizer.transcriber(lexicon, alternatives=alternatives)
     log_probs, transcript = recognizer.transcript(item, transcriber, name, text)
     charset = recognizer.charset
@@ -95,7 +95,7 @@ def explain(
         found = [(result.word, result.log_prob) for result in words.n_best]
         outside = words.outside
     return Explanation(
-        image=image,
+        image=images.turned(image, item.turn),
         reading=recognizer.reading(name, transcript, item),
         columns=np.array([recognizer.column(t, item) for t in range(len(log_probs) + 1)]),
         labels=tuple(transcript.labels),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import os
 import re
 import stat
@@ -69,25 +70,33 @@ class Preprocessing:
         max_width: and at most this many: a wider image is squeezed. It bounds the memory that one
             image can take.
         fixed_width: if given, every image gets this width (100 is the paper's choice in training).
+        turn_above: an image more than so many times as high as wide is read turned by a quarter
+            each way, too, see `crnn.orientation`; 0: never.
 
     Raises:
-        ValueError: a value that is not a positive integer, or ``min_width > max_width``.
+        ValueError: a size that is not a positive integer, ``min_width > max_width``, or a
+            `turn_above` that is neither 0 nor at least 1.
     """
 
     height: int = 32
     min_width: int = 100
     max_width: int = 4096
     fixed_width: int | None = None
+    turn_above: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "fixed_width" and value is None:
+        for name in ("height", "min_width", "max_width", "fixed_width"):
+            value = getattr(self, name)
+            if name == "fixed_width" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**16:
                 raise ValueError(
-                    f"Preprocessing: {field.name} must be an integer in [1, 65535], got {value!r}"
+                    f"Preprocessing: {name} must be an integer in [1, 65535], got {value!r}"
                 )
+        above = self.turn_above
+        number = isinstance(above, (int, float)) and not isinstance(above, bool)
+        if not number or not (above == 0 or 1 <= above < math.inf):
+            raise ValueError(f"Preprocessing: turn_above must be 0 or at least 1, got {above!r}")
         if self.min_width > self.max_width:
             raise ValueError(
                 f"Preprocessing: min_width must be at most max_width = {self.max_width}, "
@@ -101,7 +110,7 @@ class Preprocessing:
         in_proportion = round(width * self.height / height)
         return min(max(in_proportion, self.min_width), self.max_width)
 
-    def to_dict(self) -> dict[str, int | None]:
+    def to_dict(self) -> dict[str, float | None]:
         """A plain form for JSON; `from_dict` reads it back."""
         return dataclasses.asdict(self)
 
@@ -125,10 +134,12 @@ class Prepared:
     Attributes:
         pixels: ``[1, height, W]`` float32 in [-1, 1]; -1 is black, 1 is white.
         scale: columns of the original image for each column of `pixels`.
+        turn: degrees counter-clockwise by which the original image was turned first: 0, 90 or 270.
     """
 
     pixels: Tensor
     scale: float
+    turn: int = 0
 
 
 def load(source: Source, name: str | None = None) -> Image.Image:
@@ -209,12 +220,19 @@ def images_in(folder: str | os.PathLike[str]) -> Iterator[str]:
                 yield os.path.join(parent, file)
 
 
-def prepare(image: Image.Image, preprocessing: Preprocessing) -> Prepared:
-    """Scale a greyscale image (mode ``"L"``) for the network."""
+def turned(image: Image.Image, turn: int) -> Image.Image:
+    """`image` turned counter-clockwise by 0, 90 or 270 degrees; no pixel is lost."""
+    ways = {90: Image.Transpose.ROTATE_90, 270: Image.Transpose.ROTATE_270}
+    return image.transpose(ways[turn]) if turn else image
+
+
+def prepare(image: Image.Image, preprocessing: Preprocessing, turn: int = 0) -> Prepared:
+    """Scale a greyscale image (mode ``"L"``), turned by `turn` degrees, for the network."""
+    image = turned(image, turn)
     width = preprocessing.width_of(*image.size)
     scaled = image.resize((width, preprocessing.height), _RESAMPLING)
     grey = np.asarray(scaled, dtype=np.float32) / 127.5 - 1.0
-    return Prepared(torch.from_numpy(grey[None]), image.width / width)
+    return Prepared(torch.from_numpy(grey[None]), image.width / width, turn)
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:

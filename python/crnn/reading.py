@@ -34,9 +34,9 @@ class Symbol:
             that reads the text.
         span: the expected (start, end) of its frames over all paths that read the text, in
             proportion to their probability.
-        box: (left, right) in pixels of the original image, upright: the columns on which the
-            frames of `span` are centred. CTC needs only one frame to say a symbol, so the box
-            lies on the symbol but is often narrower.
+        box: (left, right) in pixels of the original image, upright or turned as `Reading.turn`
+            says: the columns on which the frames of `span` are centred. CTC needs only one frame
+            to say a symbol, so the box lies on the symbol but is often narrower.
         alternatives: the most probable others in its place, best first; as many as were asked
             for.
     """
@@ -64,6 +64,8 @@ class Reading:
             0.05 below the exact value, see `crnn_ext.Lexicon.decode`; 0 where no word was found.
         error: why the image could not be read; then `text` is empty and `confidence` 0.
         accepted: whether it was read with at least the confidence that was asked for.
+        turn: degrees counter-clockwise by which the image was turned before it was read, 0, 90 or
+            270, see `crnn.orientation`; boxes are columns of the turned image.
     """
 
     source: str
@@ -73,6 +75,7 @@ class Reading:
     posterior: float | None = None
     error: str | None = None
     accepted: bool = True
+    turn: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """All attributes in a plain form for JSON: dictionaries, lists, strings and numbers."""

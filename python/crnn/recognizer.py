@@ -18,6 +18,7 @@ import crnn_ext
 from crnn import checkpoint as checkpoints
 from crnn import images
 from crnn.images import ImageError, Prepared, Source
+from crnn.orientation import prepare_turned
 from crnn.pretrained import model_file
 from crnn.reading import Alternative, Reading, Symbol
 from crnn.sources import batches_of_similar_width, expand, is_folder, is_several
@@ -305,7 +306,7 @@ class Recognizer:
     def _prepare(self, source: Any, name: str) -> Prepared:
         if isinstance(source, ImageError):
             raise source
-        return images.prepare(images.load(source, name), self.preprocessing)
+        return self.prepare(images.load(source, name))
 
     def _read_batch(
         self, batch: list[Prepared], names: list[str], transcriber: Transcriber
@@ -315,6 +316,13 @@ class Recognizer:
             self.reading(name, transcript, item)
             for name, transcript, item in zip(names, transcripts, batch, strict=True)
         ]
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        """A greyscale image for `logits`, turned if it reads better so (`crnn.orientation`)."""
+        transcriber = self.transcriber()
+        return prepare_turned(
+            image, self.preprocessing, lambda items: transcriber(*self.logits(items))
+        )
 
     @torch.inference_mode()
     def logits(self, batch: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
@@ -348,7 +356,9 @@ class Recognizer:
             for i, label in enumerate(transcript.labels)
         )
         text = self.charset.decode(transcript.labels)
-        return Reading(name, text, transcript.probability, symbols, transcript.posterior)
+        return Reading(
+            name, text, transcript.probability, symbols, transcript.posterior, turn=item.turn
+        )
 
     def _alternative(self, label: int, probability: float) -> Alternative:
         none = label == self.charset.blank

@@ -81,7 +81,7 @@ def logits_of(
         for sample in window:
             try:
                 grey = images.load(dataset.image(sample.index), sample.name)
-                prepared[sample] = images.prepare(grey, recognizer.preprocessing).pixels
+                prepared[sample] = recognizer.prepare(grey).pixels
             except ImageError as error:
                 empty = torch.zeros(0, 1, recognizer.charset.num_classes)
                 yield [sample], empty, torch.zeros(1, dtype=torch.int64), {sample.index: str(error)}

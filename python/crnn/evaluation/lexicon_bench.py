@@ -163,7 +163,7 @@ def frames_of_images(
         try:
             if isinstance(source, ImageError):
                 raise source
-            item = images.prepare(images.load(source, name), recognizer.preprocessing)
+            item = recognizer.prepare(images.load(source, name))
             log_probs, _ = recognizer.transcript(item, transcriber, name)
         except ImageError:
             failed += 1

@@ -37,6 +37,7 @@ from crnn_ext import ctc_loss
 STATE = "last.pt"
 BEST = "best.safetensors"
 _OBSERVED = 256  # words of a batch whose readings are counted: more would hold up a GPU
+_TURN_ABOVE = 1.5  # single letters are seldom higher, words upright hardly ever
 _NAMED = 5  # samples left out that are named; all are counted
 
 
@@ -295,9 +296,11 @@ class Trainer:
 
     def _preprocessing(self) -> Preprocessing:
         width = self.config.fixed_width
+        upright = width or self.config.task == "music"  # the paper reads every image as it stands
         return Preprocessing(
-            height=self.model.config.height, min_width=100, fixed_width=width or None
-        )
+            height=self.model.config.height, min_width=100, fixed_width=width or None,
+            turn_above=0.0 if upright else _TURN_ABOVE,
+        )  # fmt: skip
 
     def export(self, name: str = "model.safetensors") -> Path:
         """Write the model into the run's folder for reading with; returns its path."""

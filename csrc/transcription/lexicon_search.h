@@ -4,8 +4,16 @@
 // word that starts with it, and of all of them together. A queue holds the prefixes whose words
 // are not looked at yet; the search may stop when no bound reaches the n-th best word found. It
 // goes on until the words not looked at cannot change a posterior by more than `tolerance`. When
-// it has expanded kMostExpanded prefixes, it takes those left one after the other, depth first, so
-// that the worst case is one pass over the trie.
+// it has expanded kMostExpanded prefixes, it sweeps what is left, so that the worst case is one
+// pass over the trie: kTrieLanes prefixes at a time, each followed in place to where the trie
+// branches or ends; only of branching nodes vectors are kept, on a stack. The sweep's bounds are
+// those of branches: along the way between them nothing is left out.
+//
+// Cost of a sweep: a node takes 4 additions and multiplications a frame, which a vector unit of
+// 16 of them a cycle would do in 0.35 ms at 2.7 GHz for 50k words (142,000 nodes) and 26 frames.
+// There the sweep takes 4 ms: trie_walk() half as long again as that floor, the bounds of the
+// branches' children about as long as it, and all the rest goes into finding one's way, that is,
+// what a node is, whether a word ends there, and carrying vectors between lanes and the stack.
 //
 // Exactness. Search values are doubles with a relative error far below the margin of
 // 1e-12 (T + 16), plus less than 1e-300. Whatever comes within the margin of the n-th best is
@@ -66,6 +74,9 @@ struct SearchOptions {
   int64_t n = 1;            // words wanted, >= 1
   double tolerance = 0;     // see above; in [0, 1]
   bool every_word = false;  // skip nothing
+  // Doubles of vectors that the sweep keeps, 32 MiB: more than words of 1000 labels in as many
+  // frames need. Where it would take more, every word is scored by itself.
+  int64_t most_kept = int64_t{1} << 22;
   const WordPrior* prior = nullptr;
 };
 

@@ -1,5 +1,6 @@
 #include "transcription/trie_frames.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -8,21 +9,22 @@ namespace crnn {
 CRNN_TRIE_EXP() { CRNN_DISPATCH(trie_exp, x, columns, padded, maxima, sums); }
 CRNN_TRIE_SCALE() { CRNN_DISPATCH(trie_scale, x, columns, padded, sums); }
 CRNN_TRIE_ADVANCE() {
-  CRNN_DISPATCH(trie_advance, steps, count, blank_column, first, frames, padded);
+  CRNN_DISPATCH(trie_advance, source, column, blank_column, first, frames, padded, all);
 }
-CRNN_TRIE_MASSES() {
-  CRNN_DISPATCH(trie_masses, all, blank, own, columns, padded, units, column_of, count, sums);
+CRNN_TRIE_BLANK() { CRNN_DISPATCH(trie_blank, all, blank_column, padded, blank); }
+CRNN_TRIE_WALK() {
+  CRNN_DISPATCH(trie_walk, states, columns, repeated, blank_column, first, frames, totals);
 }
+CRNN_TRIE_PRODUCTS() { CRNN_DISPATCH(trie_products, products, count, padded, sums); }
 CRNN_TRIE_ENDING() { CRNN_DISPATCH(trie_ending, column, blanks, frames, ending); }
-CRNN_TRIE_DOT() { CRNN_DISPATCH(trie_dot, a, b, padded); }
 
 TrieFrames::TrieFrames(const FrameView& frames, const std::vector<uint32_t>& classes)
     : frames_(frames.frames()),
       padded_((frames_ + kFramePad - 1) / kFramePad * kFramePad),
-      endings_(classes.size()) {
+      has_ending_(classes.size()) {
   const auto columns = static_cast<int64_t>(classes.size());
   constexpr double kZero = -std::numeric_limits<double>::infinity();
-  emissions_.assign(static_cast<size_t>(columns * padded_), kZero);
+  emissions_.assign(static_cast<size_t>(columns * padded_ + kFramePad), kZero);
   for (int64_t t = 0; t < frames_; ++t) {
     for (int64_t c = 0; c < columns; ++c) {
       const double x = frames(t, classes[static_cast<size_t>(c)]);
@@ -54,11 +56,14 @@ TrieFrames::TrieFrames(const FrameView& frames, const std::vector<uint32_t>& cla
 }
 
 const double* TrieFrames::ending(uint32_t column) {
-  std::vector<double>& out = endings_[column];
-  if (!out.empty()) return out.data();
-  out.resize(static_cast<size_t>(padded_));
-  trie_ending(this->column(column), blanks_.data(), frames_, out.data());
-  return out.data();
+  if (!endings_) endings_.reset(new double[emissions_.size()]);
+  double* out = endings_.get() + column * padded_;
+  if (!has_ending_[column]) {
+    has_ending_[column] = true;
+    trie_ending(this->column(column), blanks_.data(), frames_, out);
+    std::fill(out + frames_, out + padded_, 0.0);
+  }
+  return out;
 }
 
 }  // namespace crnn

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "transcription/frames.h"
@@ -48,8 +49,9 @@ class TrieFrames {
   int64_t frames_, padded_;
   double log_scale_ = 0, root_total_ = 1;
   std::vector<double> emissions_, root_;
-  std::vector<double> blanks_;                // the product of y(blank) after each frame
-  std::vector<std::vector<double>> endings_;  // of each column; empty until asked for
+  std::vector<double> blanks_;  // the product of y(blank) after each frame
+  std::unique_ptr<double[]> endings_;
+  std::vector<bool> has_ending_;  // of each column
 };
 
 }  // namespace crnn

@@ -10,29 +10,55 @@ using M = Lanes<double>;
 constexpr int W = lanes<M>();
 static_assert(kFramePad % W == 0, "a column is whole vectors");
 
-double dot(const double* a, const double* b, int64_t padded) {
-  M::V sum{};
-  for (int64_t t = 0; t < padded; t += W) sum += load_real<M>(a + t) * load_real<M>(b + t);
-  return sum_across<M>(sum)[0];
+// ---- turning W rows of W frames, so that a vector holds one frame of each row ------------------
+
+template <int distance, int... K>
+inline M::V first_of(M::V a, M::V b, Indices<K...>) {
+  return CRNN_SHUFFLE(a, b, ((K & distance) ? W + (K ^ distance) : K)...);
+}
+template <int distance, int... K>
+inline M::V second_of(M::V a, M::V b, Indices<K...>) {
+  return CRNN_SHUFFLE(a, b, ((K & distance) ? W + K : K ^ distance)...);
+}
+template <int distance = 1>
+inline void transpose(M::V (&rows)[W]) {
+  if constexpr (distance < W) {
+    for (int i = 0; i < W; ++i) {
+      if (i & distance) continue;
+      const M::V a = rows[i], b = rows[i + distance];
+      rows[i] = first_of<distance>(a, b, AllLanes<M>{});
+      rows[i + distance] = second_of<distance>(a, b, AllLanes<M>{});
+    }
+    transpose<2 * distance>(rows);
+  }
 }
 
-template <int K>
-void advance(const TrieStep* steps, const double* blank_column, int64_t first, int64_t frames,
-             int64_t padded) {
-  double label[K] = {}, after_blank[K] = {};
-  for (int64_t t = first; t < frames; ++t) {
-    for (int k = 0; k < K; ++k) {
-      const TrieStep& step = steps[k];
-      step.all[t] = label[k] + after_blank[k];
-      step.blank[t] = after_blank[k];
-      after_blank[k] = after_blank[k] * blank_column[t] + label[k] * blank_column[t];
-      label[k] = label[k] * step.column[t] + step.source[t] * step.column[t];
+// trie_walk() of W lanes.
+template <bool repeats>
+inline void walk(double* states, const double* const* columns, M::I repeated,
+                 const double* blank_column, int64_t first, int64_t frames, double* totals) {
+  M::V label{}, after_blank{}, entering_blank{};
+  const auto frame = [&](int64_t t, M::V column) {
+    double* state = states + t * kTrieLanes;
+    const M::V before = load_real<M>(state);
+    const M::V source = repeats ? (repeated != 0 ? entering_blank : before) : before;
+    const M::V all = label + after_blank;
+    store_lanes(state, all);
+    if (repeats) entering_blank = before * blank_column[t];
+    after_blank = all * blank_column[t];
+    label = (label + source) * column;
+  };
+  for (int64_t t = first; t < frames; t += W) {
+    M::V column[W];
+    for (int k = 0; k < W; ++k) column[k] = load_real<M>(columns[k] + t);
+    transpose(column);
+    if (t + W <= frames) {
+      for (int i = 0; i < W; ++i) frame(t + i, column[i]);
+    } else {
+      for (int i = 0; t + i < frames; ++i) frame(t + i, column[i]);
     }
   }
-  for (int k = 0; k < K; ++k) {
-    for (int64_t t = 0; t < first; ++t) steps[k].all[t] = steps[k].blank[t] = 0;
-    for (int64_t t = frames; t < padded; ++t) steps[k].all[t] = steps[k].blank[t] = 0;
-  }
+  store_lanes(totals, label + after_blank);
 }
 
 }  // namespace
@@ -65,20 +91,39 @@ CRNN_TRIE_SCALE() {
 }
 
 CRNN_TRIE_ADVANCE() {
-  for (; count >= 4; count -= 4, steps += 4) {
-    advance<4>(steps, blank_column, first, frames, padded);
+  double label = 0, after_blank = 0;
+  for (int64_t t = 0; t < first; ++t) all[t] = 0;
+  for (int64_t t = first; t < frames; ++t) {
+    all[t] = label + after_blank;
+    after_blank = after_blank * blank_column[t] + label * blank_column[t];
+    label = label * column[t] + source[t] * column[t];
   }
-  if (count >= 2) {
-    advance<2>(steps, blank_column, first, frames, padded);
-    count -= 2, steps += 2;
-  }
-  if (count == 1) advance<1>(steps, blank_column, first, frames, padded);
+  for (int64_t t = frames; t < padded; ++t) all[t] = 0;
 }
 
-CRNN_TRIE_MASSES() {
+CRNN_TRIE_BLANK() {
+  blank[0] = 0;
+  for (int64_t t = 1; t < padded; ++t) blank[t] = all[t - 1] * blank_column[t - 1];
+}
+
+CRNN_TRIE_WALK() {
+  for (int v = 0; v < kTrieLanes; v += W) {
+    const uint32_t bits = repeated >> v & ((1u << W) - 1);
+    if (bits == 0) {
+      walk<false>(states + v, columns + v, M::I{}, blank_column, first, frames, totals + v);
+      continue;
+    }
+    const M::I mask = splat_int<M>(bits) >> lane_numbers<M>() & 1;
+    walk<true>(states + v, columns + v, mask, blank_column, first, frames, totals + v);
+  }
+}
+
+CRNN_TRIE_PRODUCTS() {
   for (int64_t i = 0; i < count; ++i) {
-    const double* column = columns + static_cast<int64_t>(column_of[units[i]]) * padded;
-    sums[i] = dot(units[i] == own ? blank : all, column, padded);
+    const double *a = products[i].source, *b = products[i].column;
+    M::V sum{};
+    for (int64_t t = 0; t < padded; t += W) sum += load_real<M>(a + t) * load_real<M>(b + t);
+    sums[i] = sum_across<M>(sum)[0];
   }
 }
 
@@ -89,8 +134,6 @@ CRNN_TRIE_ENDING() {
     if (t > 0) rest = column[t] * rest + blanks[t - 1];
   }
 }
-
-CRNN_TRIE_DOT() { return dot(a, b, padded); }
 
 }  // namespace CRNN_SIMD_NAMESPACE
 }  // namespace crnn

@@ -156,6 +156,7 @@ def _preview(args: argparse.Namespace) -> None:
         samples = [data.sample(i) for i in range(args.start, args.start + count)]
     with replacing(args.image) as temporary:
         contact_sheet(samples, args.columns, args.cell).save(temporary)
+    print(f"wrote {args.image}")
 
 
 def _composed(args: argparse.Namespace, count: int) -> list[Sample]:
@@ -198,6 +199,7 @@ def _export(args: argparse.Namespace) -> None:
     data = _data(args)
     with tqdm(total=args.count, unit="image", file=sys.stderr) as bar:
         export(data, args.destination, args.count, args.start, args.workers, bar.update)
+    print(f"wrote {args.destination}, {args.count} images")
 
 
 def _pack_fonts(args: argparse.Namespace) -> None:

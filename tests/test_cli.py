@@ -221,7 +221,7 @@ def test_a_progress_bar_on_a_terminal_only(
         time.sleep(0.1)  # tqdm redraws ten times a second at most
         return prepare(*args)
 
-    monkeypatch.setattr(images, "prepare", slow)
+    monkeypatch.setattr("crnn.orientation.prepare", slow)
     monkeypatch.setattr("crnn.cli.read._BAR_AFTER", 1e-9)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "40")

@@ -47,7 +47,7 @@ _TEXTS = {
     "clip_norm": "largest norm of the gradient",
     "ema_decay": "export the running average of the weights, which keeps so much a step; 0: none",
     "amp": "convolutions in bfloat16",
-    "compile": "compile the network for training; pays on GPUs, in long runs",
+    "compile": "compile the network for training; meant for long runs on GPUs",
     "seed": "of weights and images",
     "workers": "processes that draw images; 0: none beside this one",
     "threads": "threads of torch; 0: its default",

@@ -262,9 +262,8 @@ def _layers(canvas: Mask, rng: Generator, difficulty: float) -> tuple[Mask, Mask
     kind = rng.random()
     if kind < 0.03 * difficulty:  # an inset: the border lies within the letters
         inner = erode(canvas, 1)
-        if 5 * int(inner.sum()) > 2 * int(
-            canvas.sum()
-        ):  # not of thin letters: nothing would be left
+        kept = int(inner.sum()) / max(1, int(canvas.sum()))
+        if kept > 0.4:  # of thin letters nothing would be left
             return inner, canvas, False
     if kind < 0.12 * difficulty:
         return canvas, dilate(canvas, 1 if rng.random() < 0.6 else 3), False

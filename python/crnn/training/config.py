@@ -67,7 +67,7 @@ class TrainConfig:
         ema_decay: what the running average of the weights keeps of itself at each step, such as
             0.999; that average is then validated and exported. 0: none.
         amp: convolutions in bfloat16.
-        compile: compile the network for training (torch.compile); pays on GPUs, in long runs.
+        compile: compile the network for training (torch.compile); meant for long runs on GPUs.
         seed: of weights and samples.
         workers: processes that draw images; 0 draws in the training process.
         threads: of torch; 0 leaves its default.

@@ -14,13 +14,14 @@ from PIL import Image
 from tiny import CHARSET, save_tiny, tiny_checkpoint
 
 from crnn import Recognizer
+from crnn.architecture import PRESETS
 from crnn.charset import Charset
 from crnn.checkpoint import Checkpoint
 from crnn.cli import main
 from crnn.drawing import _spread, draw
 from crnn.explanation import explain
 from crnn.images import Preprocessing
-from crnn.model import CRNN, PRESETS
+from crnn.model import CRNN
 from crnn_ext import label_log_probs
 
 pytestmark = pytest.mark.usefixtures("one_thread")

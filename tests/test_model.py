@@ -12,7 +12,8 @@ import torch
 from tiny import CONFIG, tiny_model
 from torch import Tensor
 
-from crnn.model import CRNN, PRESETS, Conv, MapToSequence, ModelConfig, Pool
+from crnn.architecture import PRESETS, Conv, ModelConfig, Pool
+from crnn.model import CRNN, MapToSequence
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("preset", "millions"),
     # 8.3 is the paper's Table 3. Counted for the 36 symbols of its experiments and the blank.
-    [("vgg-bilstm", 8.3), ("table1", 8.7), ("small", 1.9), ("music", 0.9)],
+    [("vgg-bilstm", 8.3), ("table1", 8.7), ("base", 2.8), ("small", 1.9), ("music", 0.9)],
 )
 def test_parameters(preset: str, millions: float) -> None:
     with torch.device("meta"):
@@ -111,13 +112,15 @@ def test_map_to_sequence_backward_inverts_it() -> None:
 def test_receptive_field_is_what_the_gradient_reaches(name: str) -> None:
     """Figure 2. The LSTM mixes all frames, so this looks at the convolutions' output."""
     torch.manual_seed(0)
-    model = CRNN(thin(name), 5).double().eval()
+    model = CRNN(dataclasses.replace(thin(name), standardize=False), 5).double().eval()
     # A ReLU that is off or a maximum that is elsewhere hides a pixel: positive weights and images
     # with their maximum anywhere, summed over a few, show them all.
     with torch.no_grad():
         for module in model.convs.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.weight.abs_()
+            elif isinstance(module, torch.nn.BatchNorm2d):  # zero where a residual block ends
+                module.weight.fill_(1.0)
     width = 120
     images = torch.rand(24, 1, model.config.height, width, dtype=torch.float64, requires_grad=True)
     maps = convolve(model, images)
@@ -140,10 +143,9 @@ def thin(name: str) -> ModelConfig:
 
 
 def convolve(model: CRNN, images: Tensor) -> Tensor:
-    """The convolutional part alone, without the standardisation that looks at the whole image."""
-    for module in model.convs:
-        images = module(images)
-    return images
+    """The convolutional part alone; standardisation would look at the whole image."""
+    assert not model.config.standardize
+    return model.features(images, None)[0]
 
 
 def test_pixels_outside_the_receptive_field_change_nothing() -> None:
@@ -194,12 +196,78 @@ def test_an_image_gives_the_same_logits_alone_and_beside_wider_ones(
 
 
 def randomise_norms(model: CRNN) -> None:
-    """Batch norm with shifts: padding that is zero before it is not after it."""
+    """Batch norm with shifts: padding that is zero before it is not after it.
+
+    And with scales, which are zero at the end of a new residual block.
+    """
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.running_mean, 0.0, 0.3)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
             torch.nn.init.normal_(module.bias, 0.0, 0.5)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+
+
+# ---- residual blocks --------------------------------------------------------------------------
+
+STEM, INNER, LAST = Conv(6), Conv(4, norm=True), Conv(6, 5, 2, norm=True, skip=2)
+
+
+def residual(*layers: Conv | Pool) -> ModelConfig:
+    return ModelConfig((STEM, *layers), hidden=3, height=8)
+
+
+def test_a_residual_block_adds_its_input_before_the_relu() -> None:
+    """He et al. 2016: y = relu(x + F(x)), here with F of two convolutions."""
+    torch.manual_seed(3)
+    model = CRNN(residual(INNER, LAST), 5).eval()
+    randomise_norms(model)
+    images = torch.randn(2, 1, 8, 20)
+    x = model.convs[0](images)
+    inner, last = model.convs[1], model.convs[2]
+    inside = last[1](last[0](inner[1](inner[0](x)).relu()))
+    torch.testing.assert_close(model.features(images, None)[0], (x + inside).relu())
+    assert not torch.equal(inside, torch.zeros_like(inside))
+
+
+def test_a_new_residual_block_is_the_identity_and_learns() -> None:
+    torch.manual_seed(4)
+    model = CRNN(residual(INNER, LAST), 5)
+    images = torch.randn(2, 1, 8, 20)
+    maps, _ = model.features(images, None)
+    assert torch.equal(maps, model.convs[0](images))
+    (maps * torch.randn_like(maps)).sum().backward()
+    norm = model.convs[2][1]
+    assert norm.weight.grad.abs().max() > 0
+
+
+def test_a_map_may_be_added_to_the_next_convolution() -> None:
+    torch.manual_seed(5)
+    model = CRNN(residual(Conv(6, norm=True, skip=1)), 5).eval()
+    randomise_norms(model)
+    x = model.convs[0](images := torch.randn(1, 1, 8, 9))
+    conv, norm, _ = model.convs[1]
+    torch.testing.assert_close(model.features(images, None)[0], (x + norm(conv(x))).relu())
+
+
+def test_places_of_a_network_with_fewer_residual_blocks() -> None:
+    block = (INNER, LAST)
+    for layers, start, expected in [
+        ((STEM, *block), (STEM,), [0]),
+        ((STEM, *block), (STEM, *block), [0, 1, 2]),
+        ((STEM, *block, *block, Pool()), (STEM, *block, Pool()), [0, 1, 2, 5]),
+        # What follows the block looks like its beginning.
+        ((STEM, *block, INNER), (STEM, INNER), [0, 3]),
+        ((STEM, *block), (STEM, INNER), None),
+        ((STEM,), (STEM, *block), None),  # fewer than it has
+        ((STEM, Pool()), (STEM,), None),
+        ((STEM, INNER), (STEM, STEM), None),
+    ]:
+        config, begin = (ModelConfig(which, hidden=3, height=8) for which in (layers, start))
+        assert config.places_of(begin) == expected, (layers, start)
+        assert config.places_of(dataclasses.replace(begin, hidden=4)) is None
+    places = PRESETS["base"].places_of(PRESETS["small"])
+    assert places == [0, 1, 2, 3, 4, 5, 8, 9, 10, 13, 14]
 
 
 # ---- descriptions -----------------------------------------------------------------------------
@@ -212,6 +280,15 @@ def test_a_description_survives_json(preset: str) -> None:
 
 def described(**changes: Any) -> dict[str, Any]:
     return {**CONFIG.to_dict(), **changes}
+
+
+def residual_fields(*layers: Conv | Pool) -> dict[str, Any]:
+    """As `ModelConfig.to_dict` would give them, were they allowed."""
+    return described(
+        layers=[
+            {"type": type(layer).__name__.lower(), **dataclasses.asdict(layer)} for layer in layers
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,6 +317,32 @@ def described(**changes: Any) -> dict[str, Any]:
         (
             described(layers=[{"type": "pool", "padding": [0, 2]}]),
             "Pool: padding[1] must be an integer in [0, 1], got 2",
+        ),
+        (
+            described(layers=[{"type": "conv", "channels": 4, "norm": True, "skip": 17}]),
+            "Conv: skip must be an integer in [0, 16], got 17",
+        ),
+        (
+            described(layers=[{"type": "conv", "channels": 4, "skip": 1}]),
+            "Conv: norm must be true with skip, got false",
+        ),
+        *(
+            (
+                residual_fields(*layers),
+                f"ModelConfig: skip of layer {len(layers) - 1} must span convolutions that keep "
+                f"the size, with a layer before them, got 2",
+            )
+            for layers in (
+                [INNER, LAST],  # nothing before them
+                [LAST],
+                [STEM, Pool((3, 3), (1, 1), (1, 1)), LAST],
+                [STEM, Conv(4, 2, 0), LAST],
+                [STEM, INNER, Conv(6, 3, 0, norm=True, skip=2)],
+            )
+        ),
+        (
+            residual_fields(STEM, INNER, Conv(4, norm=True, skip=2)),
+            "ModelConfig: channels of layer 2 must be the 6 that it adds, got 4",
         ),
         (described(hidden=0), "ModelConfig: hidden must be an integer in [1, 65536], got 0"),
         (

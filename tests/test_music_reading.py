@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from tiny import save_tiny
 
 from crnn import Recognizer, checkpoint
+from crnn.architecture import Conv, ModelConfig, Pool
 from crnn.charset import NAMED, Charset
 from crnn.cli import main
 from crnn.data import open_dataset
@@ -20,7 +21,7 @@ from crnn.evaluation import PROTOCOLS, Outcome, Score, load_run, save_run
 from crnn.evaluation.metrics import mean_interval
 from crnn.evaluation.music import Synthesized, table4
 from crnn.images import Preprocessing
-from crnn.model import CRNN, Conv, ModelConfig, Pool
+from crnn.model import CRNN
 from crnn.music.notation import is_music, to_abc, to_musicxml
 
 PITCHES = list(NAMED["music"])

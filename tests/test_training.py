@@ -202,6 +202,16 @@ def test_a_run_starts_from_given_weights(config: TrainConfig) -> None:
         Trainer(changed(config, init=("small",), charset="62"))
 
 
+def test_a_deeper_network_starts_as_the_one_it_grew_from(config: TrainConfig) -> None:
+    small = Recognizer.from_pretrained("small").checkpoint.model
+    base = Trainer(changed(config, preset="base", init=("small",))).model.eval()
+    images, widths = torch.randn(2, 1, 32, 90), torch.tensor([90, 55])
+    with torch.inference_mode():
+        torch.testing.assert_close(base(images, widths)[0], small(images, widths)[0])
+    with pytest.raises(ValueError, match="or that without some of its residual blocks, got small"):
+        Trainer(changed(config, preset="vgg-bilstm", init=("small",)))
+
+
 def test_a_run_starts_from_the_mean_of_models(config: TrainConfig) -> None:
     other = Trainer(config)
     Path(config.output_dir).mkdir()

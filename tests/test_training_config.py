@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crnn.architecture import PRESETS, Conv
 from crnn.cli import train
-from crnn.model import PRESETS, Conv
 from crnn.training.config import TrainConfig, parse_override
 from crnn.training.loop import Trainer
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from crnn import checkpoint
+from crnn.architecture import Conv, ModelConfig, Pool
 from crnn.charset import Charset
 from crnn.checkpoint import Checkpoint
 from crnn.images import Preprocessing
-from crnn.model import CRNN, Conv, ModelConfig, Pool
+from crnn.model import CRNN
 
 CONFIG = ModelConfig(
     (

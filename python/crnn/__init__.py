@@ -12,10 +12,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crnn.architecture import PRESETS, ModelConfig
     from crnn.charset import Charset
     from crnn.checkpoint import CheckpointError
     from crnn.images import ImageError, Preprocessing
-    from crnn.model import CRNN, PRESETS, ModelConfig
+    from crnn.model import CRNN
     from crnn.pretrained import pretrained_models
     from crnn.reading import Alternative, Reading, Symbol
     from crnn.recognizer import Recognizer
@@ -26,11 +27,11 @@ _HOME = {
     "Alternative": "reading",
     "Beam": "transcription",
     "CRNN": "model",
-    "PRESETS": "model",
+    "PRESETS": "architecture",
     "Charset": "charset",
     "CheckpointError": "checkpoint",
     "ImageError": "images",
-    "ModelConfig": "model",
+    "ModelConfig": "architecture",
     "Preprocessing": "images",
     "Reading": "reading",
     "Recognizer": "recognizer",

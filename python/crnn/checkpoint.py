@@ -31,10 +31,11 @@ import torch
 from torch import Tensor
 
 import crnn_ext
+from crnn.architecture import ModelConfig
 from crnn.charset import Charset
 from crnn.files import write_atomically
 from crnn.images import Preprocessing
-from crnn.model import CRNN, ModelConfig
+from crnn.model import CRNN
 
 FORMAT_VERSION = 1
 

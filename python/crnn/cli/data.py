@@ -73,11 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from crnn.architecture import PRESETS
     from crnn.charset import Charset
     from crnn.data import open_dataset, open_datasets
     from crnn.data.check import check
     from crnn.images import Preprocessing
-    from crnn.model import CRNN, PRESETS
+    from crnn.model import CRNN
 
     if args.preset not in PRESETS:
         raise ValueError(f"check: preset must be one of {', '.join(PRESETS)}, got {args.preset!r}")

@@ -30,7 +30,7 @@ EXAMPLES = """\
 _TEXTS = {
     "task": "what to read: text, or music (with its own defaults for the settings below)",
     "recipe": "modern, or paper: ADADELTA and its network (changes defaults of settings below)",
-    "preset": "network: small, vgg-bilstm, table1; music, table1-music",
+    "preset": "network: base, small, vgg-bilstm, table1; music, table1-music",
     "charset": "symbols: 36, 62, 94; or music",
     "output_dir": "where the run writes",
     "optimizer": "adamw, or adadelta as in the paper (with --lr 1)",

@@ -58,6 +58,8 @@ class TrainConfig:
             by steps alone. How far it gets then depends on the machine.
         decay_minutes: see `minutes`.
         init: weights to start from: a safetensors file of the same network, or a packaged model;
+            a network that lacks some of the run's residual blocks gives it all but these, and they
+            begin as the identity (Chen et al. 2016, "Net2Net");
             of several, the mean, which reads better than any of runs that share their beginning
             (Wortsman et al. 2022, "Model soups").
         batch_size: images of a step.

@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from crnn.architecture import PRESETS
 from crnn.charset import Charset
 from crnn.checkpoint import load, save
 from crnn.files import write_atomically
 from crnn.images import Preprocessing
-from crnn.model import CRNN, PRESETS
+from crnn.model import CRNN
 from crnn.pretrained import model_file
 from crnn.synth import Batch
 from crnn.training.config import CONFIG, TrainConfig
@@ -341,16 +342,28 @@ class Trainer:
 
 
 def _start_from(model: CRNN, sources: Sequence[str]) -> None:
-    """Take the mean weights of packaged models or files; a count keeps that of the first."""
+    """Take the mean weights of packaged models or files; a count keeps that of the first.
+
+    Residual blocks that they lack stay as they are, the identity.
+    """
     states = []
     for source in sources:
         with model_file(source) as path:
             start = load(path).model
-        if start.config != model.config or start.num_classes != model.num_classes:
+        places = model.config.places_of(start.config)
+        if places is None or start.num_classes != model.num_classes:
             raise ValueError(
-                f"Trainer: init must be a network of the run's preset and charset, got {source}"
+                "Trainer: init must be a network of the run's preset and charset, or that "
+                f"without some of its residual blocks, got {source}"
             )
-        states.append(start.state_dict())
+        state = model.state_dict()
+        for name, value in start.state_dict().items():
+            part, _, rest = name.partition(".")
+            if part == "convs":
+                layer, _, rest = rest.partition(".")
+                name = f"convs.{places[int(layer)]}.{rest}"
+            state[name] = value
+        states.append(state)
     mean = {
         name: sum(state[name] for state in states) / len(states)
         if first.is_floating_point()

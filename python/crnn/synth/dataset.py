@@ -18,9 +18,9 @@ from crnn.charset import Charset
 from crnn.synth.render import Renderer
 from crnn.synth.text import TextSampler
 
-# Proportional widths in steps that keep distortion under 12 %; longer words are squeezed, which
-# short ones, stretched to the least width, more than outweigh.
-WIDTHS = (100, 124, 152, 188)
+# Proportional widths in steps that keep distortion under 12 %; the longest words are squeezed,
+# which short ones, stretched to the least width, more than outweigh.
+WIDTHS = (100, 124, 152, 188, 236)
 _LABEL_SYMBOLS = frozenset(string.digits + string.ascii_letters)
 #: Batches that are drawn together, sorted by width, so that few images change their proportions.
 POOL = 8

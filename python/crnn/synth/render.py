@@ -81,7 +81,8 @@ class Renderer:
             files = list(self.families[int(rng.integers(len(self.families)))])
         font = face(files[int(rng.integers(len(files)))])
         text = "".join(char for char in text if font.has(char)) or text
-        spacing = EM * (rng.exponential(0.15) - 0.04) if rng.random() < 0.22 else 0.0
+        # Mostly near the font's own; a few signs spread their letters over a whole front.
+        spacing = EM * (min(2.0, rng.lognormal(-2, 1.1)) - 0.04) if rng.random() < 0.22 else 0.0
         pen = positions(font, text, spacing)
         canvas = np.zeros((font.line_height + 2 * _PAD, int(pen[-1]) + 2 * _PAD + EM), np.uint8)
         steps = _steps(len(text), rng) if rng.random() < 0.06 * difficulty else np.zeros(len(text))
@@ -270,7 +271,7 @@ def _layers(canvas: Mask, rng: Generator, difficulty: float) -> tuple[Mask, Mask
     if kind < 0.22 * difficulty:
         dx, dy = (int(v) for v in rng.integers(-5, 6, 2))
         return canvas, moved(canvas, dx, dy), True
-    if kind < 0.34 * difficulty:  # solid letters, seen from the side
+    if kind < 0.38 * difficulty:  # solid letters, seen from the side
         dx, dy = rng.normal(0, 1, 2)
         norm = float(np.hypot(dx, dy)) or 1.0
         edge = canvas

@@ -62,7 +62,8 @@ def lay_out(atlas: Atlas, texts: list[str], rng: Generator, difficulty: Floats) 
     symbols = _drawable(atlas, font, symbols_of(texts))
     there = symbols >= 0
     glyphs = np.where(there, font[:, None] * COUNT + symbols, 0)
-    spacing = np.where(rng.random(count) < 0.22, EM * (rng.exponential(0.15, count) - 0.04), 0.0)
+    spaced = np.minimum(2.0, rng.lognormal(-2, 1.1, count)) - 0.04
+    spacing = np.where(rng.random(count) < 0.22, EM * spaced, 0.0)
     steps = atlas.advance[glyphs] + spacing[:, None]
     pen = np.cumsum(steps, axis=1) - steps
     left = np.rint(pen).astype(np.int64) + atlas.bearing[glyphs, 1]

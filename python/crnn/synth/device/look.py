@@ -32,7 +32,7 @@ def draw_layers(layout: Layout, rng: Generator, difficulty: Floats) -> Numbers:
     inset = kind < 0.03 * difficulty  # a border within the letters instead of around them
     border = np.where(inset | (rng.random(count) < 0.6), 1.0, 3.0) * (kind < 0.12 * difficulty)
     shadow = (kind >= 0.12 * difficulty) & (kind < 0.22 * difficulty)
-    solid = (kind >= 0.22 * difficulty) & (kind < 0.34 * difficulty)  # letters seen from the side
+    solid = (kind >= 0.22 * difficulty) & (kind < 0.38 * difficulty)  # letters seen from the side
     angle = rng.uniform(0, 2 * np.pi, count)
     moved = rng.integers(-5, 6, (2, count))
     gap = EM * (0.06 + rng.exponential(0.12, (4, count)))

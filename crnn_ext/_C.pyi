@@ -59,6 +59,7 @@ def beam_decode(
     cutoff: float,
     lm: LanguageModel | None,
     lm_weight: float,
+    lm_unknown: float,
     symbol_bonus: float,
     lexicon: Lexicon | None,
     free: list[int],

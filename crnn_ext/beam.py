@@ -45,18 +45,19 @@ def beam_decode(
     cutoff: float = 0.001,
     lm: LanguageModel | None = None,
     lm_weight: float = 0.2,
+    lm_unknown: float = 0.1,
     symbol_bonus: float = 0.0,
     lexicon: Lexicon | None = None,
     free: Iterable[str] = (),
 ) -> list[list[BeamResult]]:
     """The labels of the highest score, by prefix beam search; approximate.
 
-    ``score(l) = log p(l | y) + lm_weight log P_lm(l) + symbol_bonus |l|``. p(l | y) is equation 1,
+    ``score(l) = log p(l | y) + lm_weight log P(l) + symbol_bonus |l|``. p(l | y) is equation 1,
     the sum over all paths that collapse to l (which `greedy_decode` does not take). The second term
-    is there with `lm` only: `LanguageModel.log_prob`, the end included. All terms steer the search
-    from the first label on. The best labels of the last beam and the greedy
-    reading (if the lexicon allows it) are scored exactly and ordered by that: the first never
-    scores less than the greedy reading.
+    is there with `lm` only: ``P(l) = (1 - lm_unknown) P_lm(l) + lm_unknown C^-(|l| + 1)``, P_lm
+    being that of `LanguageModel.log_prob`. All terms steer the search from the first label on. The
+    best labels of the last beam and the greedy reading (if the lexicon allows it) are scored
+    exactly and ordered by that: the first never scores less than the greedy reading.
 
     With `lexicon`, labels are texts made of its words: every longest run of symbols other than
     `free` ones is a word. So without free symbols they are one word or nothing
@@ -78,6 +79,9 @@ def beam_decode(
         lm: of the same symbols and blank.
         lm_weight: in [0, 10]. Networks are surer than they should be, and language models of
             rare words less so: 0.1 to 0.3 is much already.
+        lm_unknown: in [0, 1], the part of all texts that `lm` knows nothing of: in these each
+            symbol, and the end, is as likely as the others. So codes and rare names are not bent
+            into common words, symbol by symbol.
         symbol_bonus: in [-10, 10]. Above 0 it makes up for the language model's liking of short
             texts.
         lexicon: of the same symbols and blank.
@@ -111,6 +115,8 @@ def beam_decode(
     frames = check_frames(_OP, log_probs, lengths, blank)
     if not 0 <= lm_weight <= _MOST:
         fail(_OP, "lm_weight", f"lie in [0, {_MOST:g}]", lm_weight)
+    if not 0 <= lm_unknown <= 1:
+        fail(_OP, "lm_unknown", "lie in [0, 1]", lm_unknown)
     if not -_MOST <= symbol_bonus <= _MOST:
         fail(_OP, "symbol_bonus", f"lie in [{-_MOST:g}, {_MOST:g}]", symbol_bonus)
     if lm is not None:
@@ -123,7 +129,7 @@ def beam_decode(
         fail(_OP, "free", "be empty without a lexicon", repr(free))
     readings = _C.beam_decode(
         frames.args, frames.blank, beam, n_best, cutoff,
-        None if lm is None else lm._model, lm_weight, symbol_bonus,
+        None if lm is None else lm._model, lm_weight, lm_unknown, symbol_bonus,
         None if lexicon is None else lexicon._lexicon, free_classes, torch.get_num_threads(),
     )  # fmt: skip
     return [[BeamResult._make(reading) for reading in sample] for sample in readings]

@@ -35,21 +35,33 @@ def check(best: list[BeamResult], true: list[tuple[float, str]], symbols: str, b
     assert texts == [text for _, text in true]
 
 
+def text_log_prob(lm: LanguageModel, text: str, unknown: float) -> float:
+    """Of a text that `lm` knows or, with probability `unknown`, any."""
+    any_text = (len(lm.symbols) + 1.0) ** -(len(text) + 1)
+    return math.log((1 - unknown) * math.exp(lm.log_prob(text)) + unknown * any_text)
+
+
 @pytest.mark.parametrize("blank", [0, 3])
 @pytest.mark.parametrize("order", [1, 3])
-@pytest.mark.parametrize(("weight", "bonus"), [(0.0, 0.0), (0.5, 1.0), (2.0, 0.0), (1.0, -3.0)])
-def test_exact_with_a_language_model(blank: int, order: int, weight: float, bonus: float) -> None:
+@pytest.mark.parametrize(
+    ("weight", "bonus", "unknown"),
+    [(0.0, 0.0, 0.5), (0.5, 1.0, 0.0), (2.0, 0.0, 0.1), (1.0, -3.0, 0.6), (1.5, 0.2, 1.0)],
+)
+def test_exact_with_a_language_model(
+    blank: int, order: int, weight: float, bonus: float, unknown: float
+) -> None:
     lm = LanguageModel(TEXTS, "ab ", blank, order=order)
     log_probs = random_log_probs(5, 6, 4, seed=order).double()
     results = crnn_ext.beam_decode(
         log_probs, blank=blank, beam=10**6, n_best=10**6, cutoff=0.0, lm=lm, lm_weight=weight,
-        symbol_bonus=bonus,
+        lm_unknown=unknown, symbol_bonus=bonus,
     )  # fmt: skip
     for n, best in enumerate(results):
         one = log_probs[:, n]
         true = scored(
-            one, "ab ", blank, lambda text, p: p + weight * lm.log_prob(text) + bonus * len(text)
-        )
+            one, "ab ", blank,
+            lambda text, p: p + weight * text_log_prob(lm, text, unknown) + bonus * len(text),
+        )  # fmt: skip
         check(best, true, "ab ", blank)
         labels = [result.labels for result in best]
         assert [r.log_prob for r in best] == crnn_ext.label_log_probs(
@@ -71,7 +83,9 @@ def test_never_worse_than_greedy_in_score(beam: int) -> None:
         labels = [best[0].labels, greedy.labels]
         log_prob = crnn_ext.label_log_probs(log_probs[:, n], labels).tolist()
         values = [
-            p + 0.7 * lm.log_prob("".join(symbols[c - 1] for c in label)) + 0.2 * len(label)
+            p
+            + 0.7 * text_log_prob(lm, "".join(symbols[c - 1] for c in label), 0.1)
+            + 0.2 * len(label)
             for p, label in zip(log_prob, labels, strict=True)
         ]
         assert best[0].score == pytest.approx(values[0], abs=1e-9)
@@ -88,6 +102,19 @@ def test_a_language_model_decides_what_the_frames_leave_open() -> None:
     assert crnn_ext.beam_decode(frames)[0][0].labels == [5, 24, 12, 20]
     assert crnn_ext.beam_decode(frames, lm=lm)[0][0].labels == [5, 24, 9, 20]
     assert crnn_ext.beam_decode(frames, lm=lm, lm_weight=0)[0][0].labels == [5, 24, 12, 20]
+
+
+def test_a_language_model_leaves_codes_as_they_are() -> None:
+    """What no text of it begins like is held against a code once, not symbol by symbol."""
+    lm = LanguageModel(["solos", "soil", "lois"] * 5, "0123456789ilos")
+    frames = one_hot([6, 0, 1, 0, 5, 0, 1, 0, 8], 15)  # 50407
+    for t in (2, 6):
+        frames[t] = torch.full((15,), 1e-4).log()
+        frames[t, 1], frames[t, 13] = math.log(0.75), math.log(0.25)  # 0, o
+    code, bent = [6, 1, 5, 1, 8], [6, 13, 5, 13, 8]
+    options = {"lm": lm, "lm_weight": 1.0}
+    assert crnn_ext.beam_decode(frames, **options)[0][0].labels == code
+    assert crnn_ext.beam_decode(frames, lm_unknown=0.0, **options)[0][0].labels == bent
 
 
 def is_text(text: str, words: set[str], free: str) -> bool:
@@ -111,7 +138,9 @@ def test_exact_over_texts_of_words(words: tuple[str, ...], free: str, blank: int
         def score(text: str, log_prob: float, options: dict[str, float] = options) -> float:
             if not is_text(text, set(words), free):
                 return -math.inf
-            return log_prob + (0.8 * lm.log_prob(text) + 0.3 * len(text) if options else 0.0)
+            if not options:
+                return log_prob
+            return log_prob + 0.8 * text_log_prob(lm, text, 0.1) + 0.3 * len(text)
 
         for n, best in enumerate(results):
             check(best, scored(log_probs[:, n], "ab c", blank, score), "ab c", blank)
@@ -217,6 +246,9 @@ def test_threads_and_lengths_change_nothing() -> None:
         ({"lm_weight": -0.1}, ValueError, "beam_decode: lm_weight must lie in [0, 10], got -0.1"),
         ({"lm_weight": math.nan}, ValueError,
          "beam_decode: lm_weight must lie in [0, 10], got nan"),
+        ({"lm_unknown": 1.1}, ValueError, "beam_decode: lm_unknown must lie in [0, 1], got 1.1"),
+        ({"lm_unknown": math.nan}, ValueError,
+         "beam_decode: lm_unknown must lie in [0, 1], got nan"),
         ({"symbol_bonus": 11.0}, ValueError,
          "beam_decode: symbol_bonus must lie in [-10, 10], got 11.0"),
         ({"lexicon": ["ab"]}, TypeError, "beam_decode: lexicon must be a Lexicon, got list"),

@@ -52,15 +52,16 @@ const T* or_null(const py::object& given) {
 
 // free: classes, with a lexicon.
 py::list py_beam_decode(const Frames& frames, int64_t blank, int64_t beam, int64_t n_best,
-                        double cutoff, const py::object& lm, double lm_weight, double symbol_bonus,
-                        const py::object& words_of, const std::vector<int64_t>& free,
-                        int num_threads) {
+                        double cutoff, const py::object& lm, double lm_weight, double lm_unknown,
+                        double symbol_bonus, const py::object& words_of,
+                        const std::vector<int64_t>& free, int num_threads) {
   BeamOptions options;
   options.beam = beam;
   options.n_best = n_best;
   options.cutoff = cutoff;
   options.lm = or_null<LanguageModel>(lm);
   options.lm_weight = lm_weight;
+  options.lm_unknown = lm_unknown;
   options.symbol_bonus = symbol_bonus;
   const auto* lexicon = or_null<Lexicon>(words_of);
   std::vector<std::vector<BeamReading>> readings;

@@ -14,6 +14,13 @@ namespace {
 
 constexpr int64_t kValuesPerChunk = 1 << 12;  // about 50 us of work for a thread
 
+double score_of(const Units& labels, double log_prob, const BeamOptions& options) {
+  const double score = log_prob + options.symbol_bonus * static_cast<double>(labels.size);
+  if (!options.lm) return score;
+  const double text = TextProbability(options)(options.lm->log_prob(labels), labels.size + 1);
+  return score + options.lm_weight * text;
+}
+
 std::vector<BeamReading> decode_one(const FrameView& frames, int64_t blank,
                                     const BeamOptions& options, const GreedyReading& greedy,
                                     BeamSearch& search) {
@@ -30,9 +37,8 @@ std::vector<BeamReading> decode_one(const FrameView& frames, int64_t blank,
     const Units units{labels.data(), static_cast<int64_t>(labels.size())};
     const double log_prob = scorer.log_prob(units);
     if (std::isinf(log_prob)) continue;
-    double score = log_prob + options.symbol_bonus * static_cast<double>(units.size);
-    if (options.lm) score += options.lm_weight * options.lm->log_prob(units);
-    readings.push_back({{labels.begin(), labels.end()}, log_prob, score});
+    readings.push_back(
+        {{labels.begin(), labels.end()}, log_prob, score_of(units, log_prob, options)});
   }
   if (readings.empty()) {
     const Units units{reading.data(), static_cast<int64_t>(reading.size())};
@@ -47,6 +53,17 @@ std::vector<BeamReading> decode_one(const FrameView& frames, int64_t blank,
 }
 
 }  // namespace
+
+TextProbability::TextProbability(const BeamOptions& options)
+    : log_known_(std::log1p(-options.lm_unknown)),
+      log_unknown_(std::log(options.lm_unknown)),
+      log_classes_(options.lm ? std::log(static_cast<double>(options.lm->classes())) : 0) {}
+
+double TextProbability::operator()(double lm_log_prob, int64_t drawn) const {
+  const double known = log_known_ + lm_log_prob;
+  const double unknown = log_unknown_ - static_cast<double>(drawn) * log_classes_;
+  return std::max(known, unknown) + std::log1p(std::exp(-std::abs(known - unknown)));
+}
 
 std::vector<std::vector<BeamReading>> beam_decode(const char* op, const FrameBatch& batch,
                                                   int64_t blank, const BeamOptions& options,

@@ -12,7 +12,8 @@
 
 namespace crnn {
 
-// score(l) = log p(l | y) + lm_weight log P_lm(l) + symbol_bonus |l|
+// score(l) = log p(l | y) + lm_weight log P(l) + symbol_bonus |l|, with
+// P(l) = (1 - lm_unknown) P_lm(l) + lm_unknown C^-(|l| + 1).
 struct BeamOptions {
   int64_t beam = 16;   // prefixes kept after a frame, >= 1
   int64_t n_best = 1;  // labels wanted, >= 1
@@ -21,8 +22,23 @@ struct BeamOptions {
   double cutoff = 0.001;
   const LanguageModel* lm = nullptr;  // of as many classes and the same blank
   double lm_weight = 0;               // >= 0
+  double lm_unknown = 0;              // in [0, 1]
   double symbol_bonus = 0;
   const WordText* words = nullptr;  // only these texts
+};
+
+// log P of BeamOptions: a text is one that the language model knows or, with probability
+// `unknown`, any: each symbol and the end as likely as the others. So what it never saw, as codes
+// are, costs log(unknown) once and not something for every symbol.
+class TextProbability {
+ public:
+  explicit TextProbability(const BeamOptions& options);
+  // Of a text, or of all that begin with a prefix: from log P_lm, and how many classes were drawn,
+  // the end of a text being one.
+  double operator()(double lm_log_prob, int64_t drawn) const;
+
+ private:
+  double log_known_, log_unknown_, log_classes_;
 };
 
 struct BeamReading {

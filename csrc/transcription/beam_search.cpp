@@ -21,6 +21,7 @@ BeamSearch::BeamSearch(int64_t classes, int64_t blank, const BeamOptions& option
       options_(options),
       log_cutoff_(std::log(options.cutoff)),
       bonus_factor_(std::exp(options.symbol_bonus)),
+      text_probability_(options),
       value_(static_cast<size_t>(classes)),
       value_frame_(static_cast<size_t>(classes)) {
   const auto some = static_cast<size_t>(std::min<int64_t>(options.beam, 8));
@@ -185,8 +186,11 @@ BeamSearch::Prefix BeamSearch::extended(const Prefix& old, uint32_t label) const
   prefix.factor = bonus_factor_;
   if (options_.lm) {
     const LanguageModel::Step step = options_.lm->step(old.lm, label);
-    prefix.factor *= std::exp(options_.lm_weight * step.log_prob);
     prefix.lm = step.next;
+    prefix.length = old.length + 1;
+    prefix.lm_log_prob = old.lm_log_prob + step.log_prob;
+    prefix.text_log_prob = text_probability_(prefix.lm_log_prob, prefix.length);
+    prefix.factor *= std::exp(options_.lm_weight * (prefix.text_log_prob - old.text_log_prob));
   }
   prefix.node = old.node;
   prefix.label = label;
@@ -247,7 +251,8 @@ std::vector<std::vector<uint32_t>> BeamSearch::finish() {
     double mass = prefix.mass();
     if (options_.lm) {
       const auto end = options_.lm->step(prefix.lm, static_cast<uint32_t>(blank_));
-      mass *= std::exp(options_.lm_weight * end.log_prob);
+      const double text = text_probability_(prefix.lm_log_prob + end.log_prob, prefix.length + 1);
+      mass *= std::exp(options_.lm_weight * (text - prefix.text_log_prob));
     }
     ranks_.push_back({mass, place});
   }

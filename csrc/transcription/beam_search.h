@@ -3,7 +3,7 @@
 // Frame by frame a beam of prefixes is kept, each with the mass of its paths that end in a blank
 // and of those that end in its last label. Paths of the same prefix are added up wherever they
 // come from: repeats merge unless a blank stands between. With a language model or a bonus, masses
-// hold the factor exp(weight log p(label | prefix) + bonus) of each label; a path meets it once,
+// hold the factor exp(weight log P(label | prefix) + bonus) of each label; a path meets it once,
 // in the frame in which it extends the prefix. Masses are scaled by their sum in each frame, so
 // that no sample is too long.
 #pragma once
@@ -37,7 +37,10 @@ class BeamSearch {
     uint32_t node = 0;          // its own; of a new prefix that of the one it extends
     uint32_t label = 0;         // its last; of no meaning in node 0
     LanguageModel::State lm{};  // after it
-    WordText::State words{};    // likewise
+    double lm_log_prob = 0;     // of it, by the language model,
+    double text_log_prob = 0;   // and by TextProbability
+    int64_t length = 0;
+    WordText::State words{};                     // likewise
     uint32_t first_child = 0, next_sibling = 0;  // places in the beam, of those that extend it
     double mass() const { return blank_mass + label_mass; }
   };
@@ -67,6 +70,7 @@ class BeamSearch {
   const int64_t classes_, blank_;
   const BeamOptions& options_;
   const double log_cutoff_, bonus_factor_;
+  const TextProbability text_probability_;
   std::vector<Node> nodes_;  // node 0: the empty prefix
   std::vector<Prefix> beam_, before_, new_;
   std::vector<Rank> ranks_;

@@ -46,7 +46,12 @@ void check_readings(Batch& batch, const BeamOptions& options) {
       if (std::isinf(reading.score)) continue;
       CHECK(reading.log_prob == scorer.log_prob(units));
       double score = reading.log_prob + options.symbol_bonus * static_cast<double>(units.size);
-      if (options.lm) score += options.lm_weight * options.lm->log_prob(units);
+      if (options.lm) {
+        const double any = std::pow(kClasses, -static_cast<double>(units.size + 1));
+        const double known = std::exp(options.lm->log_prob(units));
+        score += options.lm_weight *
+                 std::log((1 - options.lm_unknown) * known + options.lm_unknown * any);
+      }
       CHECK(std::abs(score - reading.score) < 1e-9);
       if (options.words) CHECK(options.words->holds(units));
     }
@@ -88,6 +93,7 @@ TEST(beam, readings_are_what_they_say) {
           options.cutoff = cutoff;
           options.lm = with_lm ? model.get() : nullptr;
           options.lm_weight = 0.7;
+          options.lm_unknown = 0.2;
           options.symbol_bonus = 0.3;
           options.words = with_words ? &words : nullptr;
           check_readings(batch, options);

@@ -70,9 +70,20 @@ def test_a_model_that_overflows_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
         ({"batch_size": 0}, "read: batch_size must be at least 1, got 0"),
         (
             {"method": "best"},
-            "read: method must be 'exact', 'bk-tree', 'exhaustive' or 'beam', got 'best'",
+            "read: method must be 'exact', 'bk-tree', 'exhaustive', 'greedy' or 'beam', got 'best'",
         ),
-        ({"beam": Beam()}, "read: beam must come with method 'beam', got 'exact'"),
+        (
+            {"beam": Beam(), "method": "greedy"},
+            "read: beam must come with method 'beam', got 'greedy'",
+        ),
+        (
+            {"beam": Beam(), "lexicon": ["a"]},
+            "read: beam must come with method 'beam', got 'exact'",
+        ),
+        (
+            {"lexicon": ["a"], "method": "greedy"},
+            "read: method must search the lexicon, got 'greedy'",
+        ),
         ({"method": "beam", "beam": Beam(width=0)}, "beam_decode: beam must be at least 1, got 0"),
         (
             {"method": "beam", "beam": Beam(lm_weight=-1)},

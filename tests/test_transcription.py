@@ -26,7 +26,7 @@ def test_confidence_is_equation_1_by_enumeration() -> None:
             for path in itertools.product(range(4), repeat=len(frames))
             if collapse(path) == transcript.labels
         )
-        assert transcript.probability == pytest.approx(total, rel=1e-5)
+        assert transcript.confidence == pytest.approx(total, rel=1e-5)
 
 
 def test_nothing_read_has_the_probability_of_nothing() -> None:
@@ -37,7 +37,7 @@ def test_nothing_read_has_the_probability_of_nothing() -> None:
     assert (transcript.labels, transcript.alignment.spans) == ([], [])
     assert (transcript.confidences, transcript.alternatives) == ([], [])
     blank = float(logits.double().softmax(2)[0, 0, 0])
-    assert transcript.probability == pytest.approx(blank**6, rel=1e-5)
+    assert transcript.confidence == pytest.approx(blank**6, rel=1e-5)
 
 
 @pytest.mark.parametrize("lexicon", [None, Lexicon(["abc", "cab", "aab"], "abc")])

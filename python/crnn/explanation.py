@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,7 +24,7 @@ class Candidate:
 
     Attributes:
         text: the text.
-        probability: p(text | image), equation 1.
+        probability: p(text | image), equation 1; with a language model as `Reading.confidence`.
     """
 
     text: str
@@ -88,11 +90,13 @@ def explain(
     charset = recognizer.charset
     outside = None
     if lexicon is None:
-        (texts,) = crnn_ext.beam_decode(log_probs, blank=charset.blank, beam=64, n_best=n_best)
-        found = [(charset.decode(result.labels), result.log_prob) for result in texts]
+        beam = dataclasses.replace(transcriber.beam, width=64)
+        lengths = torch.tensor([len(log_probs)])
+        (texts,) = beam.decode(charset, None, log_probs[:, None], lengths, n_best)
+        found = [(charset.decode(best.labels), best.confidence or 0.0) for best in texts]
     else:
         (words,) = lexicon.decode(log_probs, n_best=n_best, tolerance=0.001)
-        found = [(result.word, result.log_prob) for result in words.n_best]
+        found = [(result.word, min(1.0, math.exp(result.log_prob))) for result in words.n_best]
         outside = words.outside
     return Explanation(
         image=images.turned(image, item.turn),
@@ -102,6 +106,6 @@ def explain(
         names=("", *charset.symbols),
         probabilities=log_probs.double().exp().numpy(),
         occupancy=transcript.alignment.occupancy.numpy(),
-        candidates=tuple(Candidate(t, min(1.0, math.exp(p))) for t, p in found),
+        candidates=tuple(Candidate(text, probability) for text, probability in found),
         outside=outside,
     )

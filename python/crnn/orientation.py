@@ -35,8 +35,8 @@ def prepare_turned(
     first, *others = read(items)
     if first is None:
         return upright
-    best, most = upright, first.probability
+    best, most = upright, first.confidence
     for item, found in zip(items[1:], others, strict=True):
-        if found is not None and len(found.labels) >= _LEAST and found.probability > most:
-            best, most = item, found.probability
+        if found is not None and len(found.labels) >= _LEAST and found.confidence > most:
+            best, most = item, found.confidence
     return best

@@ -9,11 +9,18 @@ from importlib import resources
 from pathlib import Path
 
 _MODEL, _LANGUAGE_MODEL = ".safetensors", ".lm"
+#: What the models of the package read with unless told otherwise.
+_OWN = {"base": "english", "small": "english"}
 
 
 def pretrained_models() -> list[str]:
     """The names that `Recognizer.from_pretrained` knows, sorted."""
     return _names(_MODEL)
+
+
+def own_language_model(name_or_path: str | os.PathLike[str]) -> str | None:
+    """The language model of the package that a model of the package reads with; None for a file."""
+    return _OWN.get(os.fspath(name_or_path))
 
 
 def language_models() -> list[str]:

@@ -57,7 +57,9 @@ class Reading:
         source: the image's path, or what else it is called.
         text: what was read; empty where nothing was.
         confidence: p(text | image) by equation 1, the sum over all paths that collapse to `text`:
-            exact, in [0, 1], for the empty text too.
+            exact, in [0, 1], for the empty text too. With a language model what image and model
+            say together: the text's share among the texts of the last beam, times their p(. |
+            image) (`crnn.Beam`).
         symbols: the symbols of `text`, from left to right.
         posterior: p(text | image) among the words of the lexicon, where one was given (not for
             "beam"): the chance that the word is right if the lexicon holds the right one. At most
@@ -76,6 +78,11 @@ class Reading:
     error: str | None = None
     accepted: bool = True
     turn: int = 0
+
+    def judged(self, min_confidence: float) -> Reading:
+        """The same with `accepted` as it is for this least confidence."""
+        accepted = self.error is None and self.confidence >= min_confidence
+        return dataclasses.replace(self, accepted=accepted)
 
     def to_dict(self) -> dict[str, Any]:
         """All attributes in a plain form for JSON: dictionaries, lists, strings and numbers."""

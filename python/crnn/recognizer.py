@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
-import typing
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import torch
 from numpy.typing import NDArray
@@ -19,10 +17,19 @@ from crnn import checkpoint as checkpoints
 from crnn import images
 from crnn.images import ImageError, Prepared, Source
 from crnn.orientation import prepare_turned
-from crnn.pretrained import model_file
+from crnn.pretrained import model_file, own_language_model
 from crnn.reading import Alternative, Reading, Symbol
 from crnn.sources import batches_of_similar_width, expand, is_folder, is_several
-from crnn.transcription import Beam, Decoded, Method, Transcriber, Transcript, make_lexicon
+from crnn.transcription import (
+    Beam,
+    Decoded,
+    Method,
+    ReadOptions,
+    Transcriber,
+    Transcript,
+    Words,
+    make_lexicon,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # in typing from Python 3.11
@@ -30,21 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Alternative", "Reading", "Recognizer", "Symbol"]
 
 _Pathlike: TypeAlias = "str | os.PathLike[str]"
-_Words: TypeAlias = "crnn_ext.Lexicon | str | os.PathLike[str] | Iterable[str] | None"
-
-
-class _Options(TypedDict, total=False):
-    """The options of `Recognizer.read`."""
-
-    batch_size: int
-    lexicon: _Words
-    method: Method
-    delta: int
-    beam: Beam | None
-    alternatives: int
-    min_confidence: float
-    strict: bool | None
-
 
 # Images are gathered so many batches at a time, sorted by width, and read in batches that hold
 # little padding. This bounds the memory that a large folder takes.
@@ -59,58 +51,72 @@ class Recognizer:
     Args:
         checkpoint: a model from `crnn.checkpoint.load`, or one made by hand.
         device: where the network runs, as in torch.
+        language_model: what texts are weighed by unless `read` is told otherwise, as `Beam.lm`.
 
     Raises:
-        ValueError: no such device.
+        ValueError: no such device, or a language model that cannot be read or has other symbols.
     """
 
     def __init__(
-        self, checkpoint: checkpoints.Checkpoint, device: str | torch.device = "cpu"
+        self,
+        checkpoint: checkpoints.Checkpoint,
+        device: str | torch.device = "cpu",
+        language_model: crnn_ext.LanguageModel | _Pathlike | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.charset = checkpoint.charset
         self.preprocessing = checkpoint.preprocessing
         self.device = _device(device)
         self.model = checkpoint.model.to(self.device).eval()
+        self.beam = Beam(lm=language_model).loaded(self.charset)
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: _Pathlike = "small", device: str | torch.device = "cpu"
+        cls,
+        name_or_path: _Pathlike = "small",
+        device: str | torch.device = "cpu",
+        language_model: crnn_ext.LanguageModel | _Pathlike | Literal["own"] | None = "own",
     ) -> Recognizer:
         """Load a model by its name (`crnn.pretrained_models`) or from a file.
 
+        `language_model` is as of the class, or "own": that of the package which belongs to the
+        model, such as "english" to "small"; a file has none.
+
         Raises:
-            ValueError: an unknown name or device, or a file that `crnn.checkpoint.load` refuses.
+            ValueError: an unknown name or device, or a file that `crnn.checkpoint.load` or
+                `crnn_ext.LanguageModel.load` refuses.
         """
+        if language_model == "own":
+            language_model = own_language_model(name_or_path)
         with model_file(name_or_path) as path:
-            return cls(checkpoints.load(path), device)
+            return cls(checkpoints.load(path), device, language_model)
 
     # A file and a string can be iterated too, but the first overload that fits is the right one.
     @overload
     def read(  # type: ignore[overload-overlap]
         self,
         source: bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any],
-        **options: Unpack[_Options],
+        **options: Unpack[ReadOptions],
     ) -> Reading: ...
     @overload
     def read(  # type: ignore[overload-overlap]
         self,
         source: _Pathlike,
-        **options: Unpack[_Options],
+        **options: Unpack[ReadOptions],
     ) -> Reading | Any: ...
     @overload
     def read(
         self,
         source: Iterable[Source],
-        **options: Unpack[_Options],
+        **options: Unpack[ReadOptions],
     ) -> list[Reading]: ...
     def read(
         self,
         source: Source | Iterable[Source],
         *,
         batch_size: int = 32,
-        lexicon: _Words = None,
-        method: Method = "exact",
+        lexicon: Words = None,
+        method: Method | None = None,
         delta: int = 3,
         beam: Beam | None = None,
         alternatives: int = 0,
@@ -126,12 +132,15 @@ class Recognizer:
                 an image does not depend on it, nor on the other images.
             lexicon: the words that may be read: an iterable of words, the path of a file of one
                 word a line, or a lexicon from `lexicon`, which is quicker when used again.
-            method: "exact" finds the most probable word of all; "exhaustive" gives the same by
-                looking at every one; "bk-tree" looks at those within `delta` edits of the reading
-                without lexicon (equation 2). Where there is no word to be found that reading is
-                kept. "beam", with a lexicon or without, weighs all paths of several readings.
+            method: without a lexicon, "greedy" reads the most probable path, and "beam" weighs all
+                paths of several texts, which is the default with a language model. With a lexicon,
+                "exact", the default, finds the most probable word of all; "exhaustive" gives the
+                same by looking at every one; "bk-tree" looks at those within `delta` edits of the
+                greedy reading (equation 2), which is kept where there is no word to be found;
+                "beam" reads texts made of words.
             delta: the largest edit distance of "bk-tree".
-            beam: options of "beam": a language model, symbols between words.
+            beam: options of "beam": a language model, symbols between words. By default, and
+                without a lexicon, the language model is that of the recognizer.
             alternatives: how many other symbols `Symbol.alternatives` is to name for each symbol.
             min_confidence: readings below it get ``accepted=False``; all keep their text.
             strict: whether an image that cannot be read raises. By default it does if it is the
@@ -170,8 +179,8 @@ class Recognizer:
         sources: Iterable[Source],
         *,
         batch_size: int = 32,
-        lexicon: _Words = None,
-        method: Method = "exact",
+        lexicon: Words = None,
+        method: Method | None = None,
         delta: int = 3,
         beam: Beam | None = None,
         alternatives: int = 0,
@@ -192,23 +201,17 @@ class Recognizer:
         """
         if batch_size < 1:
             raise ValueError(f"read: batch_size must be at least 1, got {batch_size}")
-        if method not in (*typing.get_args(crnn_ext.LexiconMethod), "beam"):
-            known = "'exact', 'bk-tree', 'exhaustive' or 'beam'"
-            raise ValueError(f"read: method must be {known}, got {method!r}")
-        if beam is not None and method != "beam":
-            raise ValueError(f"read: beam must come with method 'beam', got {method!r}")
-        if delta < 0:
-            raise ValueError(f"read: delta must be at least 0, got {delta}")
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"read: min_confidence must lie in [0, 1], got {min_confidence}")
         words = None if lexicon is None else self.lexicon(lexicon)
         transcriber = self.transcriber(words, method, delta, alternatives, beam)
-        return _judged(self._stream(expand(sources), batch_size, transcriber), min_confidence)
+        readings = self._stream(expand(sources), batch_size, transcriber)
+        return (reading.judged(min_confidence) for reading in readings)
 
     def transcriber(
         self,
         lexicon: crnn_ext.Lexicon | None = None,
-        method: Method = "exact",
+        method: Method | None = None,
         delta: int = 3,
         alternatives: int = 0,
         beam: Beam | None = None,
@@ -218,10 +221,15 @@ class Recognizer:
         Raises:
             ValueError: an option is out of range.
         """
+        if method is None:
+            weighs = beam is not None or self.beam.lm is not None
+            method = "exact" if lexicon is not None else "beam" if weighs else "greedy"
+        if beam is not None and method != "beam":
+            raise ValueError(f"read: beam must come with method 'beam', got {method!r}")
+        if beam is None:
+            beam = self.beam if lexicon is None else Beam()
         temperature = self.checkpoint.temperature
-        return Transcriber(
-            self.charset, lexicon, method, delta, alternatives, temperature, beam or Beam()
-        )
+        return Transcriber(self.charset, lexicon, method, delta, alternatives, temperature, beam)
 
     def align(self, source: Source, text: str, *, alternatives: int = 0) -> Reading:
         """Where a given text lies in an image, however probable it is (forced alignment).
@@ -319,7 +327,7 @@ class Recognizer:
 
     def prepare(self, image: Image.Image) -> Prepared:
         """A greyscale image for `logits`, turned if it reads better so (`crnn.orientation`)."""
-        transcriber = self.transcriber()
+        transcriber = self.transcriber(method="greedy")
         return prepare_turned(
             image, self.preprocessing, lambda items: transcriber(*self.logits(items))
         )
@@ -357,7 +365,7 @@ class Recognizer:
         )
         text = self.charset.decode(transcript.labels)
         return Reading(
-            name, text, transcript.probability, symbols, transcript.posterior, turn=item.turn
+            name, text, transcript.confidence, symbols, transcript.posterior, turn=item.turn
         )
 
     def _alternative(self, label: int, probability: float) -> Alternative:
@@ -392,9 +400,3 @@ def _device(device: str | torch.device) -> torch.device:
             "see `crnn doctor`"
         )
     return found
-
-
-def _judged(readings: Iterator[Reading], min_confidence: float) -> Iterator[Reading]:
-    for reading in readings:
-        accepted = reading.error is None and reading.confidence >= min_confidence
-        yield reading if accepted else dataclasses.replace(reading, accepted=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +18,10 @@ import crnn_ext
 from crnn.charset import Charset
 from crnn.language import find_language_model
 
-Method: TypeAlias = crnn_ext.LexiconMethod | Literal["beam"]
+Method: TypeAlias = crnn_ext.LexiconMethod | Literal["greedy", "beam"]
+#: The words of a lexicon, or the file of one; see `make_lexicon`.
+Words: TypeAlias = "crnn_ext.Lexicon | str | os.PathLike[str] | Iterable[str] | None"
+METHODS: tuple[Method, ...] = (*typing.get_args(crnn_ext.LexiconMethod), "greedy", "beam")
 
 #: How far a reading's posterior may lie below its true value: looking on for words that could
 #: lower it takes several times as long as finding the best word.
@@ -25,11 +29,29 @@ POSTERIOR_TOLERANCE = 0.05
 _SAVED = b"CRNNLEX\0"  # how a file of `crnn_ext.Lexicon.save` begins
 
 
+class ReadOptions(TypedDict, total=False):
+    """The options of `crnn.Recognizer.read`, described there."""
+
+    batch_size: int
+    lexicon: Words
+    method: Method | None
+    delta: int
+    beam: Beam | None
+    alternatives: int
+    min_confidence: float
+    strict: bool | None
+
+
 class Decoded(NamedTuple):
-    """The classes read in one sample, and their probability among the lexicon's words."""
+    """The classes read in one sample.
+
+    `posterior` is their probability among the lexicon's words; `confidence` that among all texts,
+    where it is not p(labels | y).
+    """
 
     labels: list[int]
     posterior: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,7 @@ class Transcript:
         confidences: of each label, its probability if all others are right.
         alternatives: for each label the most probable other classes in its place, best first,
             and their probabilities; the blank stands for no label there.
+        confidence: p(labels | y), equation 1; with a language model see `Beam.decode`.
         posterior: p(labels | y) among the words of the lexicon; None without one.
     """
 
@@ -49,12 +72,8 @@ class Transcript:
     alignment: crnn_ext.Alignment
     confidences: list[float]
     alternatives: list[list[tuple[int, float]]]
+    confidence: float
     posterior: float | None = None
-
-    @property
-    def probability(self) -> float:
-        """p(labels | y), equation 1."""
-        return min(1.0, math.exp(self.alignment.log_prob))
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ class Beam:
         lm: a language model for the charset, one of the package ("english"), or a file of `crnn lm
             build`.
         lm_weight: how much it counts beside the image, in [0, 10].
+        lm_unknown: the part of all texts that it knows nothing of, in [0, 1].
         symbol_bonus: added to the score for each symbol, in [-10, 10], against the language model's
             liking of short texts.
         free: with a lexicon, the symbols that may stand between its words.
@@ -74,6 +94,7 @@ class Beam:
     width: int = 16
     lm: crnn_ext.LanguageModel | str | os.PathLike[str] | None = None
     lm_weight: float = 0.2
+    lm_unknown: float = 0.1
     symbol_bonus: float = 0.0
     free: Sequence[str] = ()
 
@@ -93,18 +114,33 @@ class Beam:
         lexicon: crnn_ext.Lexicon | None,
         log_probs: Tensor,
         lengths: Tensor,
-    ) -> list[crnn_ext.BeamResult]:
-        """The best labels of each sample of ``log_probs [T, N, C]``.
+        n_best: int = 1,
+    ) -> list[list[Decoded]]:
+        """The best labels of each sample of ``log_probs [T, N, C]``, best first.
+
+        Their confidence is p(l | y) or, with a language model, the share of their score among those
+        of the last beam, times p(l | y) of these together: other texts may be there as well.
 
         Raises:
             ValueError: as `loaded`; an option is out of range or does not fit the charset.
         """
         lm = None if self.lm is None else find_language_model(self.lm, charset)
-        results = crnn_ext.beam_decode(
-            log_probs, lengths, charset.blank, beam=self.width, lm=lm, lm_weight=self.lm_weight,
-            symbol_bonus=self.symbol_bonus, lexicon=lexicon, free=self.free,
+        found = crnn_ext.beam_decode(
+            log_probs, lengths, charset.blank, beam=self.width,
+            n_best=n_best if lm is None else self.width + 1, lm=lm, lm_weight=self.lm_weight,
+            lm_unknown=self.lm_unknown, symbol_bonus=self.symbol_bonus, lexicon=lexicon,
+            free=self.free,
         )  # fmt: skip
-        return [best[0] for best in results]
+        decoded = []
+        for results in found:
+            probabilities = [min(1.0, math.exp(result.log_prob)) for result in results]
+            if lm is not None and len(results) > 1:
+                scores = [math.exp(result.score - results[0].score) for result in results]
+                factor = min(1.0, sum(probabilities)) / sum(scores)
+                probabilities = [factor * score for score in scores]
+            pairs = zip(results, probabilities, strict=True)
+            decoded.append([Decoded(r.labels, confidence=p) for r, p in pairs][:n_best])
+        return decoded
 
 
 @dataclass(frozen=True)
@@ -114,7 +150,8 @@ class Transcriber:
     Attributes:
         charset: the symbols of the classes.
         lexicon: the words that may be read; None for any text.
-        method: see `crnn_ext.Lexicon.decode`; "beam", with or without a lexicon, see `Beam`.
+        method: with a lexicon see `crnn_ext.Lexicon.decode`; without one all read the most probable
+            path, as "greedy" says, but "beam", see `Beam`.
         delta: of "bk-tree".
         alternatives: how many are wanted for each label.
         temperature: see `crnn.checkpoint.Checkpoint`.
@@ -133,6 +170,13 @@ class Transcriber:
     beam: Beam = field(default_factory=Beam)
 
     def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            known = "'exact', 'bk-tree', 'exhaustive', 'greedy' or 'beam'"
+            raise ValueError(f"read: method must be {known}, got {self.method!r}")
+        if self.method == "greedy" and self.lexicon is not None:
+            raise ValueError("read: method must search the lexicon, got 'greedy'")
+        if self.delta < 0:
+            raise ValueError(f"read: delta must be at least 0, got {self.delta}")
         if self.alternatives < 0:
             raise ValueError(f"read: alternatives must be at least 0, got {self.alternatives}")
         if self.method == "beam":
@@ -157,13 +201,14 @@ class Transcriber:
     def decode(self, log_probs: Tensor, lengths: Tensor) -> list[Decoded]:
         """What is read in each sample of ``log_probs [T, N, C]``."""
         if self.method == "beam":
-            beams = self.beam.decode(self.charset, self.lexicon, log_probs, lengths)
-            return [Decoded(result.labels) for result in beams]
+            found = self.beam.decode(self.charset, self.lexicon, log_probs, lengths)
+            return [best for best, *_ in found]
         if self.lexicon is None:
             greedy = crnn_ext.greedy_decode(log_probs, lengths, self.charset.blank)
             return [Decoded(result.labels) for result in greedy]
+        method = cast("crnn_ext.LexiconMethod", self.method)
         words = self.lexicon.decode(
-            log_probs, lengths, self.method, delta=self.delta, tolerance=POSTERIOR_TOLERANCE
+            log_probs, lengths, method, delta=self.delta, tolerance=POSTERIOR_TOLERANCE
         )
         return [Decoded(result.labels, result.posterior) for result in words]
 
@@ -186,6 +231,8 @@ class Transcriber:
         return [
             Transcript(
                 item.labels, alignment, *self._choices(item.labels, scores.softmax(1)),
+                min(1.0, math.exp(alignment.log_prob))
+                if item.confidence is None else item.confidence,
                 item.posterior,
             )
             for item, alignment, scores in zip(decoded, alignments, replaced, strict=True)

@@ -1,4 +1,4 @@
-"""Options of the beam search, which several commands share."""
+"""How texts are searched for: the flags that several commands share."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crnn.transcription import Beam
+    from crnn.recognizer import Recognizer
+    from crnn.transcription import Beam, Method
 
-METHODS = ("exact", "bk-tree", "exhaustive", "beam")
+METHODS = ("exact", "bk-tree", "exhaustive", "greedy", "beam")
+_NO_MODEL = "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags that need --method beam; None where they are not given."""
-    group = parser.add_argument_group("beam search (--method beam)")
+    """Flags that need the method beam; None where they are not given."""
+    group = parser.add_argument_group("beam search (--method beam; without --lexicon the default)")
     group.add_argument(
         "--beam", type=int, metavar="N", help="prefixes kept after each frame (default: 16)"
     )
     group.add_argument(
         "--lm",
-        metavar="FILE",
-        help="weigh texts by a language model: english, which comes along, or of `crnn lm build`",
+        metavar="NAME_OR_FILE",
+        help="weigh texts by a language model: english, which comes along, a file of `crnn lm "
+        "build`, or none (default: english for base and small without --lexicon)",
     )
     group.add_argument(
         "--lm-weight",
@@ -36,28 +39,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def beam_of(args: argparse.Namespace, has_lexicon: bool) -> Beam | None:
-    """The options given; None unless the method is beam.
+def search_of(
+    args: argparse.Namespace, recognizer: Recognizer, has_lexicon: bool
+) -> tuple[Method, Beam | None]:
+    """The method given, or else the one that the model reads best with, and its options.
 
     Raises:
         ValueError: options that need others.
     """
     from crnn.transcription import Beam
 
-    given = {
-        "width": args.beam,
-        "lm": args.lm,
-        "lm_weight": args.lm_weight,
-        "free": args.free,
-    }
-    if args.method != "beam":
-        for flag in ("beam", "lm", "lm_weight", "free"):
-            if getattr(args, flag) is not None:
-                name = flag.replace("_", "-")
-                raise ValueError(f"--{name} must come with --method beam, got {args.method}")
-        return None
-    if args.lm_weight is not None and args.lm is None:
+    flags = ("beam", "lm", "lm_weight", "free")
+    given = [flag for flag in flags if getattr(args, flag) is not None]
+    if args.lm == _NO_MODEL:
+        given.remove("lm")
+    own = None if args.lm == _NO_MODEL or has_lexicon else recognizer.beam.lm
+    method: Method = args.method or (
+        "exact" if has_lexicon else "beam" if given or own else "greedy"
+    )
+    if method != "beam":
+        if given:
+            name = given[0].replace("_", "-")
+            raise ValueError(f"--{name} must come with --method beam, got {method}")
+        return method, None
+    lm = args.lm if "lm" in given else own
+    if args.lm_weight is not None and lm is None:
         raise ValueError("--lm-weight must come with --lm, got none")
     if args.free is not None and not has_lexicon:
         raise ValueError("--free must come with --lexicon, got none")
-    return Beam(**{name: value for name, value in given.items() if value is not None})
+    options = {"width": args.beam, "lm": lm, "lm_weight": args.lm_weight, "free": args.free}
+    return method, Beam(**{name: value for name, value in options.items() if value is not None})

@@ -73,9 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words.add_argument(
         "--method",
         choices=beam.METHODS,
-        default="exact",
-        help="how to search it (default: %(default)s; --table2 searches the 50k words by bk-tree); "
-        "beam: see below",
+        help="how to search it (default: exact; --table2 searches the 50k words by bk-tree); "
+        "greedy: what the network alone reads without it; beam: see below",
     )
     words.add_argument("--delta", type=int, default=3, help="of bk-tree (default: %(default)s)")
     beam.add_arguments(parser)
@@ -152,10 +151,12 @@ def run(args: argparse.Namespace) -> int:
         if args.plot:
             new_figure(1, 1)  # what is missing shows before the images are read
         tables = args.table2 or args.table3 or args.table4 or args.figure4
-        if beam.beam_of(args, args.lexicon != "none") is not None and tables:
-            raise ValueError("eval: --method must be the paper's in its tables, got beam")
         rules = protocol(args.protocol or _PROTOCOLS[args.task], args.manifest)
-        recognizer = Recognizer.from_pretrained(args.model, device=args.device)
+        # The paper's tables are of the network alone.
+        recognizer = Recognizer.from_pretrained(args.model, args.device, None if tables else "own")
+        method, _ = beam.search_of(args, recognizer, args.lexicon != "none")
+        if tables and method == "beam":
+            raise ValueError("eval: --method must be the paper's in its tables, got beam")
         if args.table2:
             return _table2(args, recognizer, rules)
         if args.table4:
@@ -183,7 +184,8 @@ def _evaluate(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol)
         if args.json:
             print(json.dumps(score.to_dict()))
         else:
-            print(f"{name}: {score}\n  confidence: {score.confidence_text()}")
+            how = f"  read by {score.method}\n" if score.method.startswith("beam") else ""
+            print(f"{name}: {score}\n{how}  confidence: {score.confidence_text()}")
         if isinstance(others, list):
             if number >= len(others):
                 raise ValueError(
@@ -223,10 +225,9 @@ def _score(
     rules: Protocol,
 ) -> Score:
     from crnn.evaluation import Search, evaluate
-    from crnn.transcription import Beam
 
-    options = beam.beam_of(args, args.lexicon != "none") or Beam()
-    search = Search(args.lexicon, args.method, args.delta, options)
+    method, options = beam.search_of(args, recognizer, args.lexicon != "none")
+    search = Search(args.lexicon, method, args.delta, options or recognizer.beam)
     with _bar(len(dataset)) as bar:
         (score,) = evaluate(
             recognizer, dataset, rules, [search], data=name, model=model,
@@ -285,7 +286,7 @@ def _table2(args: argparse.Namespace, recognizer: Recognizer, rules: Protocol) -
     with _bar(sum(map(len, datasets.values()))) as bar:
         columns = table2(
             recognizer, datasets, model=args.model, lexicon_50k=large,
-            method=args.method, protocols=given, progress=bar.update,
+            method=args.method or "exact", protocols=given, progress=bar.update,
         )  # fmt: skip
     scores = [score for _, score in columns if score is not None]
     if args.json:

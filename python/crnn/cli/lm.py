@@ -1,7 +1,7 @@
 """Make a language model of a text, to read unclear images by.
 
 ``build`` counts which symbols follow which in a UTF-8 text or list of words, and writes a file that
-`crnn read --method beam --lm` takes. It tells the perplexity on each twentieth line, held out: how
+`crnn read --lm` takes. It tells the perplexity on each twentieth line, held out: how
 many symbols are as likely as the next one is, on average; the lower the better. (The file then
 holds all lines.) The text should be such as the images show: signs, names, the words of a trade.
 

@@ -1,7 +1,8 @@
 """Read images and print what they say.
 
 One line for each image: file, text, confidence. The confidence is the probability of the text
-given the image, by the exact sum over all alignments.
+given the image, by the exact sum over all alignments; with a language model, as image and model
+together have it.
 
 A folder stands for all images below it. An image that cannot be read is reported on stderr, and
 the others are read all the same. With a model for music, so is one without a melody, or with one
@@ -32,7 +33,8 @@ EXAMPLES = """\
   crnn read photos/ --format json         one JSON object a line, with each symbol's place
   crnn read photos/ --min-confidence 0.8  only what is fairly certain
   crnn read signs/ --lexicon streets.txt  only words of a list
-  crnn read menus/ --method beam --lm english       unclear images, by a language model
+  crnn read codes/ --lm none              what the network alone reads, without English words
+  crnn read menus/ --lm menus.lm          with a language model of your own (crnn lm build)
   crnn read staff.png --model runs/music/model.safetensors --format abc
   curl -s https://example.org/a.png | crnn read -
 """
@@ -105,10 +107,10 @@ def _add_lexicon(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--method",
         choices=beam.METHODS,
-        default="exact",
-        help="with --lexicon: exact finds the most probable word; exhaustive the same, slowly; "
-        "bk-tree looks at the words within --delta edits of what is read without it, and keeps "
-        "that where there is none. With or without: beam, see below (default: %(default)s)",
+        help="with --lexicon: exact, the default, finds the most probable word; exhaustive the "
+        "same, slowly; bk-tree looks at the words within --delta edits of the greedy reading, and "
+        "keeps that where there is none. Without: greedy, what the network alone reads. With or "
+        "without: beam, see below",
     )
     group.add_argument(
         "--delta",
@@ -131,14 +133,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         recognizer = Recognizer.from_pretrained(args.model, args.device)
         lexicon = None if args.lexicon is None else recognizer.lexicon(args.lexicon)
+        method, options = beam.search_of(args, recognizer, lexicon is not None)
         readings = recognizer.stream(
             _sources(args.paths),
             batch_size=args.batch_size,
             lexicon=lexicon,
-            method=args.method,
+            method=method,
             delta=args.delta,
             alternatives=args.alternatives,
-            beam=beam.beam_of(args, lexicon is not None),
+            beam=options,
             min_confidence=args.min_confidence,
         )
     except ValueError as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from crnn.evaluation.protocols import PROTOCOLS, Protocol
 from crnn.evaluation.score import Outcome, Score
 from crnn.recognizer import Recognizer
 from crnn.transcription import POSTERIOR_TOLERANCE, Beam, Method
-from crnn_ext import Lexicon
+from crnn_ext import Lexicon, LexiconMethod
 
 _LEXICONS_KEPT = 64  # the words of one photograph in SVT share a lexicon
 
@@ -31,8 +31,8 @@ class Search:
         lexicon: "none"; the name of a lexicon that each image has ("50", "1k"), or "image" for
             the smallest of them; "full" for all those words together, or for all labels where
             there are none; or a file of one word a line.
-        method, delta: see `crnn_ext.Lexicon.decode`; "beam", with or without a lexicon: see
-            `crnn.Beam`.
+        method, delta: see `crnn_ext.Lexicon.decode`; without a lexicon the network's most probable
+            path is read. "beam", with or without a lexicon: see `crnn.Beam`.
         beam: of "beam".
         tolerance: see `crnn_ext.Lexicon.decode`; with None confidences are only lower bounds of the
             words' posteriors, but the search is over as soon as the word is certain.
@@ -43,6 +43,10 @@ class Search:
     delta: int = 3
     beam: Beam = field(default_factory=Beam)
     tolerance: float | None = POSTERIOR_TOLERANCE
+
+    def __post_init__(self) -> None:
+        if self.method == "greedy" and self.lexicon != "none":
+            raise ValueError("eval: method must search the lexicon, got 'greedy'")
 
     @property
     def name(self) -> str:
@@ -228,9 +232,10 @@ def _transcribe(
         return [("", 0.0) for _ in batch]
     charset = recognizer.charset
     if words is None:
-        transcriber = recognizer.transcriber(method=search.method, beam=search.beam)
+        beam = search.beam if search.method == "beam" else None
+        transcriber = recognizer.transcriber(method=search.method, beam=beam)
         transcripts = transcriber(logits, lengths)
-        return [(charset.decode(t.labels), t.probability) for t in transcripts if t is not None]
+        return [(charset.decode(t.labels), t.confidence) for t in transcripts if t is not None]
     log_probs, _ = recognizer.transcriber().log_probs(logits, lengths)
     if words.shared is not None:
         return _decode(words.shared[0], search, log_probs, lengths, charset)
@@ -249,8 +254,9 @@ def _decode(
         return [("", 0.0)]
     if search.method == "beam":
         beams = search.beam.decode(charset, lexicon, log_probs, lengths)
-        return [(charset.decode(r.labels), min(1.0, math.exp(r.log_prob))) for r in beams]
+        return [(charset.decode(best.labels), best.confidence or 0.0) for best, *_ in beams]
+    method = cast("LexiconMethod", search.method)
     results = lexicon.decode(
-        log_probs, lengths, search.method, delta=search.delta, tolerance=search.tolerance
+        log_probs, lengths, method, delta=search.delta, tolerance=search.tolerance
     )
     return [(charset.decode(r.labels), r.posterior) for r in results]

@@ -64,7 +64,7 @@ class Found:
     """The part of a transcript that decides."""
 
     labels: list[int]
-    probability: float
+    confidence: float
 
 
 def chosen(found: Sequence[Found | None], size: tuple[int, int] = (20, 40)) -> int:

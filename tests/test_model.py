@@ -170,6 +170,22 @@ def test_frame_step() -> None:
         assert model.receptive_field(7)[0] - model.receptive_field(6)[0] == model.frame_step == 4
 
 
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_folded_network_gives_the_same_logits(name: str) -> None:
+    torch.manual_seed(6)
+    model = CRNN(thin(name), 11).double().eval()
+    randomise_norms(model)
+    folded = model.folded()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    images, widths = torch.randn(3, 1, model.config.height, 60).double(), torch.tensor([60, 9, 37])
+    with torch.inference_mode():
+        expected, lengths = model(images, widths)
+        logits, folded_lengths = folded(images, widths)
+    assert torch.equal(lengths, folded_lengths)
+    for n, length in enumerate(lengths.tolist()):
+        torch.testing.assert_close(logits[:length, n], expected[:length, n])
+
+
 # ---- independence from the batch --------------------------------------------------------------
 
 

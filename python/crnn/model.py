@@ -6,10 +6,12 @@ Shapes: images ``[N, 1, H, W]`` -> feature maps ``[N, channels, 1, T]`` -> frame
 
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from crnn.architecture import Conv, ModelConfig, Pool
 from crnn_ext import LSTM
@@ -128,6 +130,15 @@ class CRNN(nn.Module):
             if widths is not None and module is not self.convs[-1]:
                 x = _mask_columns(x, lengths)
         return x, lengths
+
+    def folded(self) -> CRNN:
+        """A copy for reading alone: its batch norms are part of the convolutions before them."""
+        model = copy.deepcopy(self).eval()
+        for block in model.convs:
+            if isinstance(block, ConvBlock) and isinstance(block[1], nn.BatchNorm2d):
+                block[0] = fuse_conv_bn_eval(cast(nn.Conv2d, block[0]), block[1])
+                del block[1]
+        return model
 
     def frames(self, width: int) -> int:
         """Frames of an image `width` pixels wide; 0 when it is too narrow for some layer."""

@@ -67,7 +67,7 @@ class Recognizer:
         self.charset = checkpoint.charset
         self.preprocessing = checkpoint.preprocessing
         self.device = _device(device)
-        self.model = checkpoint.model.to(self.device).eval()
+        self.model = checkpoint.model.to(self.device).folded()
         self.beam = Beam(lm=language_model).loaded(self.charset)
 
     @classmethod

@@ -139,7 +139,7 @@ def test_models_of_the_package_read_with_its_language_model(
     reader = Recognizer.from_pretrained("small")
     assert reader.beam.lm is not None
     expected = [reading.text for reading in reader.read(photos, **options)]
-    assert main(["read", str(photos), "--format", "tsv", *arguments]) == 0
+    assert main(["read", str(photos), "--model", "small", "--format", "tsv", *arguments]) == 0
     assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == expected
     assert main(["eval", "small", str(photos), "-o", "run.json", *arguments]) == 0
     scored = json.loads(Path("run.json").read_text())[0]["samples"]

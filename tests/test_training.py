@@ -212,6 +212,27 @@ def test_a_deeper_network_starts_as_the_one_it_grew_from(config: TrainConfig) ->
         Trainer(changed(config, preset="vgg-bilstm", init=("small",)))
 
 
+def test_the_mean_of_a_deeper_network_and_the_one_it_grew_from(config: TrainConfig) -> None:
+    config = changed(config, preset="base", init=("small",))
+    deeper = Trainer(config)
+    Path(config.output_dir).mkdir()
+    with torch.no_grad():
+        for parameter in deeper.model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    exported = str(deeper.export())
+    deep = Recognizer.from_pretrained(exported).checkpoint.model.state_dict()
+    small = Recognizer.from_pretrained("small").checkpoint.model.state_dict()
+    for init in ((exported, "small"), ("small", exported)):
+        mean = Trainer(changed(config, init=init)).model.state_dict()
+        assert torch.allclose(mean["head.weight"], (deep["head.weight"] + small["head.weight"]) / 2)
+        # Layers 6 and 7 are a block that small lacks; its layer 6 is 8 here.
+        at, was = "convs.9.0.weight", "convs.7.0.weight"
+        assert torch.allclose(mean[at], (deep[at] + small[was]) / 2)
+        assert torch.allclose(mean["convs.7.0.weight"], deep["convs.7.0.weight"])
+        assert torch.allclose(mean["convs.7.1.weight"], deep["convs.7.1.weight"] / 2)
+        assert torch.allclose(mean["convs.7.1.bias"], deep["convs.7.1.bias"] / 2)
+
+
 def test_a_run_starts_from_the_mean_of_models(config: TrainConfig) -> None:
     other = Trainer(config)
     Path(config.output_dir).mkdir()

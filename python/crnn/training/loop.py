@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from crnn.architecture import PRESETS
+from crnn.architecture import PRESETS, Conv
 from crnn.charset import Charset
 from crnn.checkpoint import load, save
 from crnn.files import write_atomically
@@ -344,9 +344,10 @@ class Trainer:
 def _start_from(model: CRNN, sources: Sequence[str]) -> None:
     """Take the mean weights of packaged models or files; a count keeps that of the first.
 
-    Residual blocks that they lack stay as they are, the identity.
+    A residual block that a network lacks is the identity there: it counts as the block of the first
+    one that has it, or of `model`, with nothing of it added.
     """
-    states = []
+    found: list[dict[str, Tensor]] = []
     for source in sources:
         with model_file(source) as path:
             start = load(path).model
@@ -356,14 +357,21 @@ def _start_from(model: CRNN, sources: Sequence[str]) -> None:
                 "Trainer: init must be a network of the run's preset and charset, or that "
                 f"without some of its residual blocks, got {source}"
             )
-        state = model.state_dict()
+        found.append({})
         for name, value in start.state_dict().items():
             part, _, rest = name.partition(".")
             if part == "convs":
-                layer, _, rest = rest.partition(".")
-                name = f"convs.{places[int(layer)]}.{rest}"
-            state[name] = value
-        states.append(state)
+                number, _, rest = rest.partition(".")
+                name = f"convs.{places[int(number)]}.{rest}"
+            found[-1][name] = value
+    identity = dict(model.state_dict())
+    for state in reversed(found):
+        identity.update(state)
+    for i, layer in enumerate(model.config.layers):
+        if isinstance(layer, Conv) and layer.skip:
+            for name in (f"convs.{i}.1.weight", f"convs.{i}.1.bias"):
+                identity[name] = torch.zeros_like(identity[name])
+    states = [identity | state for state in found]
     mean = {
         name: sum(state[name] for state in states) / len(states)
         if first.is_floating_point()

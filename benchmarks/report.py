@@ -1,7 +1,8 @@
 """Put the newest results into the documents: `python -m benchmarks.report [--check]`.
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`. NAME is a file of
-benchmarks/results/; only the newest line of each case and implementation counts.
+benchmarks/results/, and may be followed by the one implementation that is wanted; only the newest
+line of each case and implementation counts.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ DOCUMENTS = (
     "README.md",
     "docs/benchmarks.md",
     "docs/music.md",
+    "python/crnn/weights/base.md",
     "python/crnn/weights/music.md",
     "python/crnn/weights/small.md",
 )
-_BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- results: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Line = dict[str, Any]
 
@@ -65,15 +67,16 @@ def accuracy_table(lines: list[Line]) -> str:
     """Each data set and lexicon: words, accuracy with its interval, 1-NED, calibration error."""
     measured = any("calibration_error" in line for line in lines)  # not in older results
     rows = [
-        "| images | model | lexicon | words | word accuracy % (95 % interval) | 1-NED "
-        f"|{' calibration error % |' if measured else ''} ms per image |"
+        "| images | model | lexicon or language model | words | word accuracy % (95 % interval) "
+        f"| 1-NED |{' calibration error % |' if measured else ''} ms per image |"
     ]
     rows.append(f"|---|---|---|---:|---:|---:|{'---:|' if measured else ''}---:|")
     for line in lines:
         low, high = line["interval"]
         case = line["case"]
         labels = ", alphanumeric labels" if case["protocol"] == "alnum" else ""
-        lexicon = "–" if case["lexicon"] == "none" else case["lexicon"]
+        lexicon = case["lexicon"].removeprefix("language model ")
+        lexicon = "none: the network alone" if lexicon == "none" else lexicon
         lexicon += " words an image" if lexicon.isdigit() else ""
         rows.append(
             f"| {case['images']}{labels} | {line['implementation']} | {lexicon} | {line['count']} "
@@ -254,9 +257,9 @@ def render(text: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         name = match[2]
-        lines = newest(name)
+        lines = [line for line in newest(name) if match[3] in (None, line["implementation"])]
         table = TABLES.get(name, speed_table)(lines) if lines else "Not measured yet."
-        return f"{match[1]}\n{table}\n\n{match[3]}"
+        return f"{match[1]}\n{table}\n\n{match[4]}"
 
     return _BLOCK.sub(fill, text)
 

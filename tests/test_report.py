@@ -23,5 +23,12 @@ def test_a_table_is_filled_in() -> None:
     assert "python -m benchmarks.ctc" in filled
 
 
+def test_a_table_of_one_implementation() -> None:
+    filled = render("<!-- results: accuracy small -->\n<!-- end -->")
+    assert filled.startswith("<!-- results: accuracy small -->\n")
+    assert "| small |" in filled
+    assert render("<!-- results: accuracy other -->\n<!-- end -->").count("|") == 0
+
+
 def test_a_table_without_results_says_so() -> None:
     assert "Not measured yet." in render("<!-- results: nothing -->\n<!-- end -->")

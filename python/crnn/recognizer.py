@@ -73,14 +73,14 @@ class Recognizer:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: _Pathlike = "small",
+        name_or_path: _Pathlike = "base",
         device: str | torch.device = "cpu",
         language_model: crnn_ext.LanguageModel | _Pathlike | Literal["own"] | None = "own",
     ) -> Recognizer:
         """Load a model by its name (`crnn.pretrained_models`) or from a file.
 
         `language_model` is as of the class, or "own": that of the package which belongs to the
-        model, such as "english" to "small"; a file has none.
+        model, such as "english" to "base"; a file has none.
 
         Raises:
             ValueError: an unknown name or device, or a file that `crnn.checkpoint.load` or

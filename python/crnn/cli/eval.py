@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from crnn.recognizer import Recognizer
 
 EXAMPLES = """\
-  crnn eval small examples/ --errors 20
-  crnn eval small SVT/test.xml --lexicon 50                    each image's own 50 words
-  crnn eval small IC13/gt.txt --protocol ic13-1015 --details --sheet errors.png
+  crnn eval base examples/ --errors 20
+  crnn eval base SVT/test.xml --lexicon 50                    each image's own 50 words
+  crnn eval base IC13/gt.txt --protocol ic13-1015 --details --sheet errors.png
   crnn eval runs/a/model.safetensors SVT/ --compare runs/b/model.safetensors
-  crnn eval small iiit5k=IIIT5K/testdata.mat svt=SVT/test.xml --table2
-  crnn eval small IC03/ --figure4 --lexicon words50k.txt --plot figure4.png
+  crnn eval base iiit5k=IIIT5K/testdata.mat svt=SVT/test.xml --table2
+  crnn eval base IC03/ --figure4 --lexicon words50k.txt --plot figure4.png
   crnn eval runs/music/model.safetensors clean=A/ real-world=B/ --task music --table4
-  crnn eval small IC03/ --table3                               size, and time per image
+  crnn eval base IC03/ --table3                               size, and time per image
 """
 
 _NAMED = 20  # unreadable images that are named; all are counted

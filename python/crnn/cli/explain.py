@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model",
-        default="small",
+        default="base",
         metavar="NAME_OR_PATH",
         help="a model of the package or a .safetensors file (default: %(default)s)",
     )

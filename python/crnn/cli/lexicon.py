@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for verb in (build, bench):
         verb.add_argument(
             "--model",
-            default="small",
+            default="base",
             metavar="NAME_OR_PATH",
             help="the model that is to read the words (default: %(default)s)",
         )

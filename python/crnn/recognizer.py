@@ -83,8 +83,7 @@ class Recognizer:
         model, such as "english" to "base"; a file has none.
 
         Raises:
-            ValueError: an unknown name or device, or a file that `crnn.checkpoint.load` or
-                `crnn_ext.LanguageModel.load` refuses.
+            ValueError: an unknown name or device, or a model that cannot be read or does not fit.
         """
         if language_model == "own":
             language_model = own_language_model(name_or_path)
@@ -226,8 +225,7 @@ class Recognizer:
             method = "exact" if lexicon is not None else "beam" if weighs else "greedy"
         if beam is not None and method != "beam":
             raise ValueError(f"read: beam must come with method 'beam', got {method!r}")
-        if beam is None:
-            beam = self.beam if lexicon is None else Beam()
+        beam = beam or (self.beam if lexicon is None else Beam())
         temperature = self.checkpoint.temperature
         return Transcriber(self.charset, lexicon, method, delta, alternatives, temperature, beam)
 
